@@ -1,0 +1,55 @@
+# Two commands: `make demo` and `make test`. Everything is installed into .venv from constraints.txt.
+PYTHON ?= $(firstword $(foreach v,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(v) 2>/dev/null),$(v))))
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEMO_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check bench format clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "alpaclaudia needs Python 3.11, 3.12 or 3.13; %s is %d.%d. Set PYTHON=python3.13 (or a path)." % (sys.executable, *v))'
+	@echo "Making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what constraints.txt pins (about a minute the first time)"
+	@$(PIP) install --progress-bar on -q -c constraints.txt -e .
+	@touch $(STAMP)
+
+$(DEV_STAMP): $(STAMP)
+	@echo "Installing the tools for tests and checks"
+	@$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@touch $(DEV_STAMP)
+
+setup: $(STAMP)  ## install into .venv, nothing else
+
+setup-dev: $(DEV_STAMP)  ## install the tools for tests and checks too
+
+demo: $(STAMP)  ## the whole loop on this machine against the simulated exchange
+	@$(BIN)/alpaclaudia demo $(DEMO_FLAGS)
+
+test: $(DEV_STAMP)  ## unit and integration tests
+	@$(BIN)/python -m pytest
+
+check: $(DEV_STAMP)  ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_STAMP)  ## let ruff rewrite what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV_STAMP)  ## measured ratios, with the answers compared
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove .venv and caches; state in .alpaclaudia stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
