@@ -1,0 +1,133 @@
+"""What can be set, as frozen Structs. Reading them from the environment is settings_sources.py.
+
+Every field here is one environment variable, described once in settings_table.py, from which
+`.env.example`, the runbook's table and `alpaclaudia config` are made.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import msgspec
+
+from libs.common.contracts import AlpacaEnv, BotMode
+
+
+class BotSettings(msgspec.Struct, frozen=True, kw_only=True):
+    mode: BotMode = BotMode.DRY
+    log_level: str = "INFO"
+
+
+class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True):
+    env: AlpacaEnv = AlpacaEnv.PAPER
+    api_key: str | None = None
+    secret_key: str | None = None
+    base_url: str | None = None
+    """Trading host without `/v2`; None means the SDK's own for `env`."""
+    data_url: str | None = None
+    live_account: str | None = None
+    """The third switch for real money: must equal the account's number when mode and env are live."""
+    stock_feed: str = "iex"
+    option_feed: str = "indicative"
+    connect_timeout_seconds: float = 3.0
+    read_timeout_seconds: float = 10.0
+    clock_speed: float = 1.0
+    """How much faster than life the broker's clock runs; other than 1 only with env `sim`."""
+
+
+class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
+    url: str | None = None
+    """None: `alpaclaudia loop` starts an embedded nats-server."""
+    user: str | None = None
+    password: str | None = None
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+    url: str | None = None
+    """None: `alpaclaudia loop` starts an embedded Postgres."""
+
+
+class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
+    tick_seconds: int = 900
+    requests_per_minute: int = 140
+    """Market's share of Alpaca's 200 a minute per account; the executor has the rest."""
+
+
+class WheelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the wheel strategy is run with for one symbol (after the per-symbol overrides)."""
+
+    enabled: bool = True
+    target_delta: float = 0.25
+    """Absolute delta aimed at, for puts and calls alike, 0 to 1."""
+    otm_pct: float = 5.0
+    """Percent out of the money aimed at where greeks are missing."""
+    dte_min: int = 5
+    dte_max: int = 14
+    min_annual_yield: float = 5.0
+    """Percent a year on the collateral below which a put is left."""
+    min_open_interest: int = 50
+    max_spread_pct: float = 15.0
+    """Widest quote taken, in percent of the mid."""
+    max_short_puts_per_symbol: int = 1
+
+
+class TrailingStopSettings(msgspec.Struct, frozen=True, kw_only=True):
+    trail_percent: Decimal = Decimal(8)
+    symbols: frozenset[str] = frozenset()
+    """Symbols whose full lots are trailed too, though the wheel could write calls on them."""
+
+
+class PlannerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    universe: tuple[str, ...] = ()
+    wheel: WheelSettings = WheelSettings()
+    trailing_stop: TrailingStopSettings = TrailingStopSettings()
+    per_symbol: dict[str, WheelSettings] = {}
+    """The wheel's settings of symbols with overrides, already merged with `wheel`."""
+    per_symbol_trail_percent: dict[str, Decimal] = {}
+
+    def wheel_for(self, symbol: str) -> WheelSettings:
+        return self.per_symbol.get(symbol, self.wheel)
+
+    def trail_percent_for(self, symbol: str) -> Decimal:
+        return self.per_symbol_trail_percent.get(symbol, self.trailing_stop.trail_percent)
+
+
+class RiskSettings(msgspec.Struct, frozen=True, kw_only=True):
+    cash_buffer: Decimal = Decimal(1000)
+    """Dollars of cash that no collateral may touch."""
+    max_position_pct: float = 20.0
+    """Most of equity that one underlying may bind, in percent: short puts' collateral plus stock."""
+    max_short_puts: int = 5
+    portfolio_age_seconds_max: int = 1800
+    """Oldest portfolio (broker's clock against the intent's) risk decides on."""
+    approval_ttl_seconds: int = 60
+    signing_key: str | None = None
+    """Ed25519 private key, base64; risk only."""
+
+
+class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    verify_key: str | None = None
+    """Ed25519 public key, base64, that approvals must be signed with."""
+    order_poll_seconds: float = 5.0
+    settle_seconds: float = 5.0
+    """How long after doubt the broker is asked again before an order counts as never arrived."""
+    requests_per_minute: int = 60
+
+
+class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
+    time: dt.time = dt.time(22, 30)
+    timezone: str = "America/New_York"
+    discord_webhook_url: str | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    bot: BotSettings = BotSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
+    bus: BusSettings = BusSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    market: MarketSettings = MarketSettings()
+    planner: PlannerSettings = PlannerSettings()
+    risk: RiskSettings = RiskSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    report: ReportSettings = ReportSettings()
