@@ -14,6 +14,15 @@ import msgspec
 from libs.common.contracts import AlpacaEnv, BotMode
 
 
+class Secret(str):
+    """A text that shows itself as `'****'` in a repr, so that settings can be logged whole."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'****'"
+
+
 class BotSettings(msgspec.Struct, frozen=True, kw_only=True):
     mode: BotMode = BotMode.DRY
     log_level: str = "INFO"
@@ -27,7 +36,7 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Trading host without `/v2`; None means the SDK's own for `env`."""
     data_url: str | None = None
     live_account: str | None = None
-    """The third switch for real money: must equal the account's number when mode and env are live."""
+    """The third switch for real money: the account's number, needed when mode and env are live."""
     stock_feed: str = "iex"
     option_feed: str = "indicative"
     connect_timeout_seconds: float = 3.0
@@ -85,6 +94,8 @@ class PlannerSettings(msgspec.Struct, frozen=True, kw_only=True):
     per_symbol: dict[str, WheelSettings] = {}
     """The wheel's settings of symbols with overrides, already merged with `wheel`."""
     per_symbol_trail_percent: dict[str, Decimal] = {}
+    symbol_overrides_file: str | None = None
+    """Where the two above were read from."""
 
     def wheel_for(self, symbol: str) -> WheelSettings:
         return self.per_symbol.get(symbol, self.wheel)
@@ -97,7 +108,7 @@ class RiskSettings(msgspec.Struct, frozen=True, kw_only=True):
     cash_buffer: Decimal = Decimal(1000)
     """Dollars of cash that no collateral may touch."""
     max_position_pct: float = 20.0
-    """Most of equity that one underlying may bind, in percent: short puts' collateral plus stock."""
+    """Most of equity one underlying may bind, in percent: short puts' collateral plus stock."""
     max_short_puts: int = 5
     portfolio_age_seconds_max: int = 1800
     """Oldest portfolio (broker's clock against the intent's) risk decides on."""

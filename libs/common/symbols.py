@@ -75,3 +75,8 @@ def underlying_of(symbol: str) -> str:
 def is_stock_symbol(text: str) -> bool:
     """Whether `text` has the form of a listed stock's symbol (it may still be unknown)."""
     return _STOCK.fullmatch(text) is not None
+
+
+def option_root(stock: str) -> str:
+    """The root of a stock's standard options: those on `BRK.B` are listed under `BRKB`."""
+    return stock.replace(".", "").replace("/", "")

@@ -1,0 +1,420 @@
+"""The only door to NATS: connect, provision, publish, pull, answer, watch.
+
+What the settings here are for was measured on nats-server 2.15 and nats-py 2.16: publishing while
+disconnected must fail at once instead of being sent later as a ghost (`pending_size=0`); a refused
+publish shows only in the error callback, so a permissions violation ends the process; the order
+path fetches one message at a time, because a batch fetch can stall across a server's restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeVar
+
+import msgspec
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext, api
+
+from libs.common.contracts import MESSAGES, Message
+from libs.common.promises import BrokenPromiseError
+from libs.common.settings import BusSettings
+from libs.common.topology import (
+    CONSUMERS,
+    DUPLICATE_WINDOW_SECONDS,
+    FEED_PREFIX,
+    STREAMS,
+    Consumer,
+    Stream,
+)
+
+log = logging.getLogger(__name__)
+
+MessageT = TypeVar("MessageT", bound=Message)
+Handler = Callable[["Delivery"], Awaitable[None]]
+
+_FETCH_SECONDS = 1.0
+_RETRY_SECONDS = 0.2
+_NAK_SECONDS_MAX = 5.0
+_TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
+_REFUSALS = ("permissions violation", "authorization violation", "authentication")
+
+
+class BusError(Exception):
+    """The bus did not do what was asked in the time given."""
+
+
+class BusRefusedError(BusError, BrokenPromiseError):
+    """Wrong credentials, missing permissions, or streams that nobody provisioned."""
+
+
+class UndecodableError(ValueError):
+    """A payload that is not the message its subject promises."""
+
+
+def _tokens_match(pattern: str, subject: str) -> bool:
+    ours, theirs = pattern.split("."), subject.split(".")
+    return len(ours) == len(theirs) and all(
+        o in ("{}", t) for o, t in zip(ours, theirs, strict=True)
+    )
+
+
+_DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {
+    t: msgspec.json.Decoder(t) for t in MESSAGES
+}
+
+
+def decode_message(subject: str, payload: bytes) -> Message:
+    """The message of a subject (with or without `feed.`).
+
+    Raises UndecodableError, naming the subject, when the subject is unknown or the payload is not
+    the message that belongs there.
+    """
+    subject = subject.removeprefix(f"{FEED_PREFIX}.")
+    for message_type, decoder in _DECODERS.items():
+        if _tokens_match(message_type.SUBJECT, subject):
+            try:
+                return decoder.decode(payload)
+            except (msgspec.DecodeError, ValueError, RecursionError) as error:
+                raise UndecodableError(f"{subject}: {error}") from error
+    raise UndecodableError(f"{subject}: no message belongs to this subject")
+
+
+class Delivery:
+    """One message pulled from a consumer, to be acknowledged once its effects are stored."""
+
+    def __init__(self, msg: Msg) -> None:
+        self._msg = msg
+        self.subject = msg.subject
+        self.payload = msg.data
+        self.attempt = int(msg.metadata.num_delivered or 1)
+        self.sequence = int(msg.metadata.sequence.stream)
+
+    def decode(self) -> Message:
+        return decode_message(self.subject, self.payload)
+
+    async def ack(self) -> None:
+        """Raises BusError when the server did not confirm; the message will come again."""
+        try:
+            await self._msg.ack_sync(timeout=2)
+        except nats.errors.MsgAlreadyAckdError:
+            return
+        except _TRANSIENT as error:
+            raise BusError(f"acknowledging {self.subject} failed: {error!r}") from error
+
+    async def again(self, delay_seconds: float) -> None:
+        with contextlib.suppress(*_TRANSIENT):
+            await self._msg.nak(delay=delay_seconds)
+
+    async def extend(self) -> None:
+        """Still working on it: the acknowledgement wait starts anew."""
+        with contextlib.suppress(*_TRANSIENT):
+            await self._msg.in_progress()
+
+    async def terminate(self) -> None:
+        """Never deliver this again; the server's advisory keeps it as a dead letter."""
+        with contextlib.suppress(*_TRANSIENT):
+            await self._msg.term()
+
+
+class Bus:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Resolves to the server's words when it refuses us something: the process must end."""
+        self.reconnects = 0
+        self._last_error = ""
+        self._client = Client()
+        self._js: JetStreamContext
+
+    @classmethod
+    async def connect(
+        cls, settings: BusSettings, *, name: str, patience_seconds: float = 15.0
+    ) -> Self:
+        """Raises BusError after `patience_seconds` without a server, BusRefusedError at once for
+        wrong credentials.
+        """
+        if not settings.url:
+            raise BusRefusedError("NATS_URL is not set, so there is no bus to connect to")
+        bus = cls(name)
+        connecting = asyncio.ensure_future(
+            bus._client.connect(
+                servers=settings.url,
+                name=name,
+                user=settings.user,
+                password=settings.password,
+                error_cb=bus._on_error,
+                reconnected_cb=bus._on_reconnect,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]  # seconds, floats work
+                connect_timeout=2,
+                ping_interval=2,
+                max_outstanding_pings=2,
+                pending_size=0,
+            )
+        )
+        done, _ = await asyncio.wait(
+            {connecting, bus.refused},
+            timeout=patience_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if bus.refused in done or connecting not in done:
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+            if bus.refused.done():
+                raise BusRefusedError(
+                    f"NATS at {settings.url} refused {name}: {bus.refused.result()}"
+                )
+            raise BusError(
+                f"no NATS server at {settings.url} after {patience_seconds:.0f} s"
+                f" ({bus._last_error or 'no answer'}); start it or correct NATS_URL"
+            )
+        connecting.result()
+        bus._js = bus._client.jetstream(timeout=2)
+        return bus
+
+    async def _on_error(self, error: Exception) -> None:
+        self._last_error = str(error) or repr(error)
+        if any(word in self._last_error.lower() for word in _REFUSALS):
+            if not self.refused.done():
+                self.refused.set_result(self._last_error)
+        elif not isinstance(error, nats.errors.UnexpectedEOF | OSError):
+            log.debug("nats: %s", self._last_error)
+
+    async def _on_reconnect(self) -> None:
+        self.reconnects += 1
+        log.warning("connected to NATS again")
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    async def close(self) -> None:
+        with contextlib.suppress(*_TRANSIENT):
+            await self._client.close()
+
+    # --- provisioning --------------------------------------------------------------------------
+
+    async def provision(self) -> list[str]:
+        """Makes or updates every stream and consumer. Running it again changes nothing.
+
+        Returns the names of what was made. Raises BusError.
+        """
+        made: list[str] = []
+        try:
+            existing = {info.config.name: info.config for info in await self._js.streams_info()}
+            for stream in STREAMS:
+                config = _stream_config(stream)
+                if stream.name in existing:
+                    await self._js.update_stream(config)
+                else:
+                    await self._js.add_stream(config)
+                    made.append(stream.name)
+            for consumer in CONSUMERS:
+                try:
+                    await self._js.consumer_info(consumer.stream, consumer.name)
+                except nats.js.errors.NotFoundError:
+                    made.append(f"{consumer.stream}/{consumer.name}")
+                await self._js.add_consumer(consumer.stream, _consumer_config(consumer))
+        except _TRANSIENT as error:
+            raise BusError(f"provisioning failed: {error}") from error
+        return made
+
+    # --- publishing ----------------------------------------------------------------------------
+
+    async def publish(self, message: Message, *, patience_seconds: float = 5.0) -> None:
+        """Returns once the stream has stored the message; the server drops repeats of its id.
+
+        Raises BusError when that was not confirmed within `patience_seconds`.
+        """
+        payload = msgspec.json.encode(message)
+        subject = message.subject
+        deadline = asyncio.get_running_loop().time() + patience_seconds
+        while True:
+            try:
+                await self._js.publish(
+                    subject, payload, timeout=2, headers={"Nats-Msg-Id": message.message_id}
+                )
+                return
+            except nats.errors.MaxPayloadError as error:
+                raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
+            except _TRANSIENT as error:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise BusError(f"publishing {subject} failed: {error!r}") from error
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    async def consume(
+        self, consumer: Consumer, handle: Handler, *, on_poison: Handler | None = None
+    ) -> None:
+        """Feeds `handle` one message at a time until cancelled.
+
+        `handle` acknowledges. A message that does not decode is terminated and given to
+        `on_poison`; one whose handler fails comes again after a pause that grows.
+        """
+        subscription = await self._bind(consumer)
+        while True:
+            try:
+                (msg,) = await subscription.fetch(1, timeout=_FETCH_SECONDS)
+            except TimeoutError:
+                continue
+            except _TRANSIENT as error:
+                log.debug("fetching from %s/%s: %r", consumer.stream, consumer.name, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            await self._deliver(Delivery(msg), handle, on_poison)
+
+    async def _deliver(
+        self, delivery: Delivery, handle: Handler, on_poison: Handler | None
+    ) -> None:
+        try:
+            await handle(delivery)
+        except UndecodableError as error:
+            log.error("a message that does not decode was set aside: %s", error)
+            if on_poison:
+                await on_poison(delivery)
+            await delivery.terminate()
+        except BrokenPromiseError:
+            raise
+        except Exception as error:
+            log.error(
+                "handling %s failed; it comes again",
+                delivery.subject,
+                exc_info=None if isinstance(error, BusError) else error,
+            )
+            await delivery.again(min(_RETRY_SECONDS * delivery.attempt, _NAK_SECONDS_MAX))
+
+    async def _bind(self, consumer: Consumer) -> JetStreamContext.PullSubscription:
+        """Waits for the bus; raises BusRefusedError when the consumer was never provisioned."""
+        while True:
+            try:
+                await self._js.consumer_info(consumer.stream, consumer.name)
+                return await self._js.pull_subscribe_bind(
+                    consumer=consumer.name, stream=consumer.stream
+                )
+            except nats.js.errors.NotFoundError as error:
+                raise BusRefusedError(
+                    f"the consumer {consumer.stream}/{consumer.name} does not exist;"
+                    " run `alpaclaudia provision`"
+                ) from error
+            except _TRANSIENT:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def replay(self, consumer: Consumer, handle: Callable[[Message], None]) -> int:
+        """Reads an unacknowledged consumer from its first message to its last; returns how many.
+
+        What does not decode is left out with an error in the log. Raises BusError.
+        """
+        subscription = await self._bind(consumer)
+        try:
+            await self._js.reset_consumer(consumer.stream, consumer.name, seq=1)
+            count = 0
+            while (await subscription.consumer_info()).num_pending:
+                for msg in await subscription.fetch(100, timeout=_FETCH_SECONDS):
+                    count += 1
+                    try:
+                        handle(Delivery(msg).decode())
+                    except UndecodableError as error:
+                        log.error("left out of the replay: %s", error)
+            return count
+        except _TRANSIENT as error:
+            raise BusError(f"replaying {consumer.stream} failed: {error!r}") from error
+        finally:
+            with contextlib.suppress(*_TRANSIENT):
+                await subscription.unsubscribe()
+
+    async def last(
+        self, stream: str, subject: str, message_type: type[MessageT]
+    ) -> MessageT | None:
+        """The newest message of a subject, or None. Raises BusError, UndecodableError."""
+        try:
+            raw = await self._js.get_msg(stream, subject=subject, direct=True)
+        except nats.js.errors.NotFoundError:
+            return None
+        except _TRANSIENT as error:
+            raise BusError(f"reading {subject} failed: {error!r}") from error
+        message = decode_message(subject, raw.data or b"")
+        return message if isinstance(message, message_type) else None
+
+    async def watch(self, subject: str, handle: Callable[[str, bytes], None]) -> None:
+        """Live messages of a subject pattern, for screens; what is missed stays missed."""
+
+        async def on_message(msg: Msg) -> None:
+            handle(msg.subject, msg.data)
+
+        await self._client.subscribe(subject, cb=on_message)
+
+    # --- request and reply ---------------------------------------------------------------------
+
+    async def answer(
+        self,
+        request_type: type[MessageT],
+        handle: Callable[[MessageT], Awaitable[Message]],
+    ) -> None:
+        async def on_request(msg: Msg) -> None:
+            try:
+                request = decode_message(msg.subject, msg.data)
+            except UndecodableError as error:
+                log.error("a request that does not decode was left unanswered: %s", error)
+                return
+            if isinstance(request, request_type) and msg.reply:
+                reply = await handle(request)
+                with contextlib.suppress(*_TRANSIENT):
+                    await msg.respond(msgspec.json.encode(reply))
+
+        await self._client.subscribe(request_type.SUBJECT, cb=on_request)
+
+    async def request(
+        self, message: Message, reply_type: type[MessageT], *, timeout_seconds: float
+    ) -> MessageT:
+        """Raises BusError when nobody answers in time."""
+        try:
+            msg = await self._client.request(
+                message.subject, msgspec.json.encode(message), timeout=timeout_seconds
+            )
+        except _TRANSIENT as error:
+            raise BusError(f"nobody answered {message.subject}: {error!r}") from error
+        try:
+            return msgspec.json.decode(msg.data, type=reply_type)
+        except msgspec.DecodeError as error:
+            raise BusError(f"the answer to {message.subject} does not decode: {error}") from error
+
+
+def _stream_config(stream: Stream) -> api.StreamConfig:
+    return api.StreamConfig(
+        name=stream.name,
+        subjects=list(stream.subjects),
+        retention=api.RetentionPolicy.LIMITS,
+        storage=api.StorageType.FILE,
+        discard=api.DiscardPolicy.OLD,
+        max_age=stream.max_age_seconds,
+        max_bytes=stream.max_bytes,
+        max_msgs_per_subject=stream.max_per_subject,
+        duplicate_window=min(DUPLICATE_WINDOW_SECONDS, stream.max_age_seconds),
+        deny_delete=stream.protected,
+        deny_purge=stream.protected,
+        allow_direct=True,
+        republish=api.RePublish(src=">", dest=f"{FEED_PREFIX}.>") if stream.republished else None,
+    )
+
+
+def _consumer_config(consumer: Consumer) -> api.ConsumerConfig:
+    acknowledged = consumer.acknowledged
+    return api.ConsumerConfig(
+        durable_name=consumer.name,
+        deliver_policy=(
+            api.DeliverPolicy.LAST_PER_SUBJECT if consumer.latest_only else api.DeliverPolicy.ALL
+        ),
+        filter_subjects=list(consumer.filters) or None,
+        ack_policy=api.AckPolicy.EXPLICIT if acknowledged else api.AckPolicy.NONE,
+        ack_wait=consumer.ack_wait_seconds if acknowledged else None,
+        max_deliver=consumer.max_deliver if acknowledged else None,
+        max_ack_pending=consumer.max_ack_pending if acknowledged else None,
+    )

@@ -1,0 +1,282 @@
+"""The only door to SQLAlchemy outside the stores: engine, tables, migrations, the schema check.
+
+Three tables are promised to users and change only by addition: `ticks`, `order_intents`, `events`.
+Every row that came from the bus carries its message id, unique, so replaying changes nothing.
+Times in `ts` columns are the broker's clock; `recorded_at` is ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.dialects.postgresql import JSONB
+
+from libs.common.promises import BrokenPromiseError
+
+log = logging.getLogger(__name__)
+
+STATEMENT_TIMEOUT_MS = 10_000
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 7_305_001
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+_MONEY = sa.Numeric(18, 6)
+_TIME = sa.DateTime(timezone=True)
+
+
+def _recorded_at() -> sa.Column[object]:
+    return sa.Column("recorded_at", _TIME, nullable=False, server_default=sa.func.now())
+
+
+ticks = sa.Table(
+    "ticks",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("ts", _TIME, nullable=False, index=True),
+    sa.Column("equity", _MONEY),
+    sa.Column("cash", _MONEY),
+    sa.Column("buying_power", _MONEY),
+    sa.Column("mode", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("session", sa.Date, nullable=False, index=True),
+    sa.Column("tick_id", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    _recorded_at(),
+)
+
+order_intents = sa.Table(
+    "order_intents",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, comment="the intent's message id"),
+    sa.Column("ts", _TIME, nullable=False, index=True),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("qty", sa.Numeric(18, 9), nullable=False),
+    sa.Column("order_type", sa.Text, nullable=False),
+    sa.Column("limit_price", _MONEY),
+    sa.Column("stop_price", _MONEY),
+    sa.Column("trail_percent", _MONEY),
+    sa.Column("details_json", JSONB, nullable=False),
+    sa.Column("submitted", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("alpaca_order_id", sa.Text),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("underlying", sa.Text, nullable=False),
+    sa.Column("tick_id", sa.Text, nullable=False),
+    _recorded_at(),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("ts", _TIME, nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False, index=True),
+    sa.Column("payload_json", JSONB, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    _recorded_at(),
+)
+
+plans = sa.Table(
+    "plans",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("ts", _TIME, nullable=False, index=True),
+    sa.Column("symbol", sa.Text, nullable=False, index=True),
+    sa.Column("tick_id", sa.Text, nullable=False),
+    sa.Column("payload_json", JSONB, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    _recorded_at(),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("ts", _TIME, nullable=False, index=True),
+    sa.Column("intent_id", sa.Text, nullable=False, unique=True),
+    sa.Column("approved", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("checks_json", JSONB, nullable=False),
+    sa.Column("collateral", _MONEY),
+    sa.Column("expires_at", _TIME),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    _recorded_at(),
+)
+
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("client_order_id", sa.Text, primary_key=True),
+    sa.Column("intent_id", sa.Text, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("broker_status", sa.Text),
+    sa.Column("order_id", sa.Text, index=True),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("underlying", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("qty", sa.Numeric(18, 9), nullable=False),
+    sa.Column("order_type", sa.Text, nullable=False),
+    sa.Column("filled_qty", sa.Numeric(18, 9), nullable=False, server_default="0"),
+    sa.Column("filled_avg_price", _MONEY),
+    sa.Column("approval_json", JSONB, nullable=False, comment="the signed approval as received"),
+    sa.Column("expires_at", _TIME, nullable=False),
+    sa.Column("changed_at", _TIME, comment="the broker's time of the last change"),
+    sa.Column("doubt_since", _TIME, comment="when the answer to the submit went missing"),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("published_revision", sa.Integer, nullable=False, server_default="-1"),
+    _recorded_at(),
+)
+
+fills = sa.Table(
+    "fills",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("ts", _TIME, nullable=False, index=True),
+    sa.Column("client_order_id", sa.Text, nullable=False, index=True),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("qty", sa.Numeric(18, 9), nullable=False),
+    sa.Column("price", _MONEY, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    _recorded_at(),
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("date", sa.Date, nullable=False, index=True),
+    sa.Column("event", sa.Text, nullable=False, index=True),
+    sa.Column("activity_type", sa.Text, nullable=False),
+    sa.Column("underlying", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("qty", sa.Numeric(18, 9), nullable=False),
+    sa.Column("price", _MONEY),
+    sa.Column("net_amount", _MONEY),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True, comment="the activity's id"),
+    sa.Column("published", sa.Boolean, nullable=False, server_default=sa.false()),
+    _recorded_at(),
+)
+
+portfolios = sa.Table(
+    "portfolios",
+    metadata,
+    sa.Column("session", sa.Date, primary_key=True, comment="the trading day; its last portfolio"),
+    sa.Column("ts", _TIME, nullable=False),
+    sa.Column("payload_json", JSONB, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False),
+    _recorded_at(),
+)
+
+reports_sent = sa.Table(
+    "reports_sent",
+    metadata,
+    sa.Column("session", sa.Date, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False, comment="sending, sent, refused, unknown"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("detail", sa.Text, nullable=False, server_default=""),
+    sa.Column("changed_at", _TIME, nullable=False, server_default=sa.func.now()),
+    _recorded_at(),
+)
+
+
+class DatabaseError(Exception):
+    """The database did not answer in time, or refused us."""
+
+
+class SchemaMismatchError(BrokenPromiseError):
+    """The database's schema is older or newer than this program's."""
+
+
+def engine_for(url: str, *, application: str) -> sa.Engine:
+    """An engine with a small pool, short connect and statement timeouts, and UTC sessions."""
+    parsed = sa.make_url(url)
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername != "postgresql+psycopg":
+        raise BrokenPromiseError(
+            f"DATABASE_URL begins with {parsed.drivername}://; only postgresql:// is supported"
+        )
+    return sa.create_engine(
+        parsed,
+        pool_size=4,
+        max_overflow=4,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 3,
+            "application_name": f"alpaclaudia-{application}",
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+        },
+    )
+
+
+@contextmanager
+def database_errors(doing: str) -> Iterator[None]:
+    """Turns what a lost or refusing database raises into a DatabaseError that says what failed."""
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        reason = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
+        raise DatabaseError(f"{doing}: {reason.strip().splitlines()[0]}") from error
+
+
+def _config(engine: sa.Engine) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["engine"] = engine
+    return config
+
+
+def migrate(engine: sa.Engine) -> str:
+    """Brings the schema to this program's revision and returns it. Two at once wait for each
+    other. Raises DatabaseError.
+    """
+    with database_errors("migrating the database"):
+        with engine.connect() as lock:
+            lock.execute(sa.text("select pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+            command.upgrade(_config(engine), "head")
+        return wanted_revision(engine)
+
+
+def wanted_revision(engine: sa.Engine) -> str:
+    head = ScriptDirectory.from_config(_config(engine)).get_current_head()
+    return head or ""
+
+
+def check_schema(engine: sa.Engine) -> None:
+    """Raises SchemaMismatchError, naming both revisions and the remedy, or DatabaseError."""
+    with database_errors("reading the schema's revision"), engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    script = ScriptDirectory.from_config(_config(engine))
+    wanted = script.get_current_head()
+    if found == wanted:
+        return
+    if found is None or found in {r.revision for r in script.walk_revisions()}:
+        raise SchemaMismatchError(
+            f"the database is at revision {found or 'none'} and this program needs {wanted};"
+            " run `alpaclaudia migrate`"
+        )
+    raise SchemaMismatchError(
+        f"the database is at revision {found}, which this program does not know (it needs"
+        f" {wanted}); it was made by a newer alpaclaudia, so upgrade this one"
+    )

@@ -1,0 +1,208 @@
+"""What every service process does alike: settings, logging, uvloop, signals, bus, heartbeat, end.
+
+A service is an async function that takes a Context and runs until cancelled. The process ends
+with 0 when told to stop, with 78 (EX_CONFIG) and one clear line when a promise is broken that no
+restart mends (settings, credentials, schema, wrong account), and with 1 for anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from libs.common.bus import Bus, BusError, BusRefusedError
+from libs.common.contracts import AlertRaised, Heartbeat, Severity
+from libs.common.promises import BrokenPromiseError
+from libs.common.settings import Settings
+from libs.common.settings_sources import LoadedSettings, SettingsError, load_settings, require
+
+EXIT_BROKEN_PROMISE = 78
+HEARTBEAT_SECONDS = 1.0
+GRACE_SECONDS = 3.0
+SUPERVISOR_PID = "ALPACLAUDIA_SUPERVISOR_PID"
+ENV_FILE = "ALPACLAUDIA_ENV_FILE"
+
+log = logging.getLogger("alpaclaudia")
+
+
+def utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def configure_logging(service: str, level: str) -> None:
+    logging.basicConfig(
+        level=level,
+        stream=sys.stderr,
+        format=f"%(asctime)s.%(msecs)03d {service:<8} %(levelname)-7s %(message)s",
+        datefmt="%H:%M:%S",
+        force=True,
+    )
+    for noisy in ("asyncio", "urllib3", "nats", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def settings_from(environ: Mapping[str, str]) -> LoadedSettings:
+    """From the environment and the `.env` it names (default: `.env` in this folder).
+
+    Raises SettingsError.
+    """
+    name = environ.get(ENV_FILE, ".env")
+    path = Path(name) if name else None
+    return load_settings(environ, env_file=path, cwd=Path.cwd())
+
+
+class Context:
+    """What a service's body is given."""
+
+    def __init__(self, service: str, settings: Settings, bus: Bus) -> None:
+        self.service = service
+        self.instance = str(os.getpid())
+        self.settings = settings
+        self.bus = bus
+        self.started_at = utc_now()
+        self.state = "starting"
+        self.counters: dict[str, int] = {}
+        self.market_now: dt.datetime | None = None
+        self.market_open: bool | None = None
+        self.recent_sessions: list[dt.date] = []
+        self._beats = 0
+        self._alerts = 0
+
+    def ready(self) -> None:
+        self.state = "ready"
+
+    def count(self, what: str, by: int = 1) -> None:
+        self.counters[what] = self.counters.get(what, 0) + by
+
+    def unique_id(self, kind: str) -> str:
+        """Unique to this process and moment, for facts that are only ever said once."""
+        self._alerts += 1
+        started_us = int(self.started_at.timestamp() * 1_000_000)
+        return f"{kind}-{self.service}-{self.instance}-{started_us}-{self._alerts}"
+
+    async def alert(
+        self, severity: Severity, kind: str, text: str, *, symbol: str | None = None
+    ) -> None:
+        """Says it in the log and on the bus; a bus that is down does not stop the log."""
+        level = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+        log.log(level[severity.value], "%s: %s", kind, text)
+        if severity is Severity.ERROR:
+            self.count("errors")
+        message = AlertRaised(
+            message_id=self.unique_id("alert"),
+            at=utc_now(),
+            severity=severity,
+            service=self.service,
+            kind=kind,
+            text=text,
+            symbol=symbol,
+        )
+        try:
+            await self.bus.publish(message, patience_seconds=1.0)
+        except BusError as error:
+            log.warning("the alert above did not reach the bus: %s", error)
+
+    def heartbeat(self) -> Heartbeat:
+        self._beats += 1
+        started_us = int(self.started_at.timestamp() * 1_000_000)
+        return Heartbeat(
+            message_id=f"beat-{self.service}-{self.instance}-{started_us}-{self._beats}",
+            at=utc_now(),
+            service=self.service,
+            instance=self.instance,
+            state=self.state,
+            pid=os.getpid(),
+            started_at=self.started_at,
+            market_now=self.market_now,
+            market_open=self.market_open,
+            recent_sessions=self.recent_sessions,
+            counters=dict(self.counters),
+        )
+
+    async def beat(self) -> None:
+        with contextlib.suppress(BusError):
+            await self.bus.publish(self.heartbeat(), patience_seconds=0.5)
+
+
+Body = Callable[[Context], Awaitable[None]]
+
+
+def run_service(service: str, body: Body) -> int:
+    """Runs a service to its end and returns the exit status."""
+    try:
+        loaded = settings_from(os.environ)
+    except SettingsError as error:
+        configure_logging(service, "INFO")
+        log.critical("settings:\n%s", error)
+        return EXIT_BROKEN_PROMISE
+    settings = loaded.settings
+    configure_logging(service, settings.bot.log_level)
+    missing = require(settings, service)
+    if missing:
+        log.critical("settings:\n%s", "\n".join(missing))
+        return EXIT_BROKEN_PROMISE
+    try:
+        uvloop.run(_main(service, settings, body))
+    except BrokenPromiseError as error:
+        log.critical("%s", error)
+        return EXIT_BROKEN_PROMISE
+    except BusError as error:
+        log.critical("%s", error)
+        return 1
+    except Exception:
+        log.critical("%s ended by an error nobody expected", service, exc_info=True)
+        return 1
+    return 0
+
+
+async def _main(service: str, settings: Settings, body: Body) -> None:
+    bus = await Bus.connect(settings.bus, name=service)
+    context = Context(service, settings, bus)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    working = asyncio.ensure_future(body(context))
+    beating = asyncio.ensure_future(_beat(context, stop))
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait(
+            {working, stopping, bus.refused, beating}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if bus.refused.done():
+            raise BusRefusedError(f"NATS refused {service}: {bus.refused.result()}")
+        if working.done():
+            working.result()  # raises what ended it
+            return
+        if beating.done():
+            beating.result()
+    finally:
+        for task in (working, beating, stopping):
+            task.cancel()
+        await asyncio.wait({working, beating}, timeout=GRACE_SECONDS)
+        await bus.close()
+
+
+async def _beat(context: Context, stop: asyncio.Event) -> None:
+    supervisor = int(os.environ.get(SUPERVISOR_PID, "0"))
+    while True:
+        if supervisor and os.getppid() != supervisor:
+            log.warning("the supervisor is gone, so this process ends too")
+            stop.set()
+        await context.beat()
+        await asyncio.sleep(HEARTBEAT_SECONDS if context.state == "ready" else 0.1)
+
+
+def encode_line(value: object) -> str:
+    """One JSON line for scripts."""
+    return msgspec.json.encode(value, enc_hook=str).decode()

@@ -1,0 +1,485 @@
+"""Every variable, described once. The reader, `.env.example`, docs/settings.md and
+`alpaclaudia config` are made from this table; defaults come from the Structs in settings.py.
+
+    python -m libs.common.settings_table > .env.example
+    python -m libs.common.settings_table --markdown > docs/settings.md
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from itertools import groupby
+
+import msgspec
+
+from libs.common import settings_parsers as form
+from libs.common.contracts import AlpacaEnv, BotMode
+from libs.common.settings import Settings
+from libs.common.settings_parsers import Parser
+
+MASK = "****"
+_LAST_FOUR_FROM_LENGTH = 16
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One variable. `path` leads into the Settings struct: `planner.wheel.target_delta`."""
+
+    group: str
+    variable: str
+    path: str
+    parser: Parser
+    explanation: str
+    secret: bool = False
+    default_note: str = ""
+    """Said instead of the struct's default where that depends on another variable."""
+    notice: Callable[[str], str | None] | None = None
+    """From a valid text, a warning to show with it."""
+
+    @property
+    def default(self) -> object:
+        return value_at(Settings(), self.path)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names that set it: a secret's may also be read from a file."""
+        return (self.variable, f"{self.variable}_FILE") if self.secret else (self.variable,)
+
+
+def value_at(settings: Settings, path: str) -> object:
+    value: object = settings
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def text_of(value: object) -> str:
+    """A value as a person would write it into the variable; None and empty lists are ``''``."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dt.time):
+        return f"{value:%H:%M}"
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value))
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
+
+
+def masked(text: str) -> str:
+    """A secret for a screen: its last four characters only where that gives little away."""
+    return MASK + text[-4:] if len(text) >= _LAST_FOUR_FROM_LENGTH else MASK
+
+
+_MODE = "Mode"
+_ALPACA = "Alpaca"
+_WIRING = "Message bus and database"
+_MARKET = "Market"
+_WHEEL = "The wheel"
+_TRAILING = "Trailing stops"
+_RISK = "Risk"
+_EXECUTOR = "Executor"
+_REPORT = "Reports"
+
+TABLE: tuple[Entry, ...] = (
+    Entry(
+        _MODE,
+        "BOT_MODE",
+        "bot.mode",
+        form.one_of(BotMode),
+        "dry decides and records but sends no order; live sends orders to the account of ALPACA_ENV.",
+    ),
+    Entry(
+        _MODE,
+        "LOG_LEVEL",
+        "bot.log_level",
+        form.word("DEBUG", "INFO", "WARNING", "ERROR"),
+        "How much the services write to their logs.",
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_ENV",
+        "alpaca.env",
+        form.one_of(AlpacaEnv),
+        "Which Alpaca: paper money, real money (live), or the simulated exchange (sim).",
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_API_KEY",
+        "alpaca.api_key",
+        form.secret_text(),
+        "The key's id. Paper and live accounts have different keys.",
+        secret=True,
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_SECRET_KEY",
+        "alpaca.secret_key",
+        form.secret_text(),
+        "The key's secret half.",
+        secret=True,
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_LIVE_ACCOUNT",
+        "alpaca.live_account",
+        form.account_number(),
+        "The third switch for real money: with BOT_MODE=live and ALPACA_ENV=live it must name the "
+        "account's number.",
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_BASE_URL",
+        "alpaca.base_url",
+        form.broker_url(),
+        "Trading host, without /v2. Left empty: Alpaca's own for ALPACA_ENV.",
+        notice=form.broker_url_notice,
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_DATA_URL",
+        "alpaca.data_url",
+        form.broker_url(),
+        "Market data host. Left empty: Alpaca's own.",
+        notice=form.broker_url_notice,
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_STOCK_FEED",
+        "alpaca.stock_feed",
+        form.word("iex", "sip", "delayed_sip", "otc", "boats", "overnight"),
+        "Feed of stock prices; all but iex need a subscription.",
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_OPTION_FEED",
+        "alpaca.option_feed",
+        form.word("indicative", "opra"),
+        "Feed of option prices; opra needs a subscription.",
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_CONNECT_TIMEOUT_SECONDS",
+        "alpaca.connect_timeout_seconds",
+        form.number("0.1", "60"),
+        "How long a connection to Alpaca may take to open.",
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_READ_TIMEOUT_SECONDS",
+        "alpaca.read_timeout_seconds",
+        form.number("0.1", "120"),
+        "How long Alpaca may be silent within an answer.",
+    ),
+    Entry(
+        _ALPACA,
+        "ALPACA_CLOCK_SPEED",
+        "alpaca.clock_speed",
+        form.number("0.1", "100000"),
+        "How much faster than life the broker's clock runs. Other than 1 only with ALPACA_ENV=sim.",
+    ),
+    Entry(
+        _WIRING,
+        "NATS_URL",
+        "bus.url",
+        form.bus_url(),
+        "The NATS server. Left empty: `alpaclaudia loop` starts one of its own.",
+    ),
+    Entry(
+        _WIRING,
+        "NATS_USER",
+        "bus.user",
+        form.plain_text(),
+        "The user this process signs in to NATS as; needs NATS_PASSWORD.",
+    ),
+    Entry(
+        _WIRING,
+        "NATS_PASSWORD",
+        "bus.password",
+        form.secret_text(),
+        "That user's password.",
+        secret=True,
+    ),
+    Entry(
+        _WIRING,
+        "DATABASE_URL",
+        "database.url",
+        form.database_url(),
+        "The Postgres database. Left empty: `alpaclaudia loop` starts one of its own.",
+        secret=True,
+    ),
+    Entry(
+        _MARKET,
+        "TICK_SECONDS",
+        "market.tick_seconds",
+        form.whole(1, 86400),
+        "Time between two passes over the market while it is open, by the broker's clock.",
+    ),
+    Entry(
+        _MARKET,
+        "MARKET_REQUESTS_PER_MINUTE",
+        "market.requests_per_minute",
+        form.whole(1, 199),
+        "The market service's share of Alpaca's 200 requests a minute.",
+    ),
+    Entry(
+        _WHEEL,
+        "WHEEL_ENABLED",
+        "planner.wheel.enabled",
+        form.yes_or_no(),
+        "Whether the wheel opens anything; usually set for single symbols in SYMBOL_OVERRIDES.",
+    ),
+    Entry(
+        _WHEEL,
+        "WHEEL_UNIVERSE",
+        "planner.universe",
+        form.stock_symbols(),
+        "The stocks the wheel may sell puts on. Stocks already held are looked at as well.",
+    ),
+    Entry(
+        _WHEEL,
+        "SYMBOL_OVERRIDES",
+        "planner.symbol_overrides_file",
+        form.file_path(),
+        "A TOML file with a table for each symbol that differs: `[AAPL]`, then lines such as "
+        "`target_delta = 0.2`. Keys are the wheel's settings in small letters, and trail_percent.",
+    ),
+    Entry(
+        _WHEEL,
+        "TARGET_DELTA",
+        "planner.wheel.target_delta",
+        form.number("0.01", "0.99"),
+        "The delta aimed at, for puts and calls alike, written without a sign.",
+    ),
+    Entry(
+        _WHEEL,
+        "OTM_PCT",
+        "planner.wheel.otm_pct",
+        form.number("0", "90"),
+        "Percent out of the money aimed at where greeks are missing.",
+    ),
+    Entry(
+        _WHEEL,
+        "DTE_MIN",
+        "planner.wheel.dte_min",
+        form.whole(0, 365),
+        "Fewest days to expiration of an option that is sold.",
+    ),
+    Entry(
+        _WHEEL,
+        "DTE_MAX",
+        "planner.wheel.dte_max",
+        form.whole(0, 365),
+        "Most days to expiration; at least DTE_MIN.",
+    ),
+    Entry(
+        _WHEEL,
+        "MIN_ANNUAL_YIELD",
+        "planner.wheel.min_annual_yield",
+        form.number("0", "1000"),
+        "Percent a year on the collateral below which a put is left.",
+    ),
+    Entry(
+        _WHEEL,
+        "MIN_OPEN_INTEREST",
+        "planner.wheel.min_open_interest",
+        form.whole(0, 1_000_000),
+        "Open interest below which a contract is left.",
+    ),
+    Entry(
+        _WHEEL,
+        "MAX_SPREAD_PCT",
+        "planner.wheel.max_spread_pct",
+        form.number("0.1", "200"),
+        "Widest quote taken: ask less bid, in percent of their middle.",
+    ),
+    Entry(
+        _WHEEL,
+        "MAX_SHORT_PUTS_PER_SYMBOL",
+        "planner.wheel.max_short_puts_per_symbol",
+        form.whole(0, 100),
+        "Most short puts on one stock, working orders counted; 0 sells none.",
+    ),
+    Entry(
+        _TRAILING,
+        "TRAIL_PERCENT",
+        "planner.trailing_stop.trail_percent",
+        form.decimal("0.1", "50"),
+        "How far, in percent, a trailing stop follows below the highest price.",
+    ),
+    Entry(
+        _TRAILING,
+        "TRAIL_SYMBOLS",
+        "planner.trailing_stop.symbols",
+        form.stock_symbol_set(),
+        "Stocks of the wheel whose full lots are trailed too, instead of being kept for calls.",
+    ),
+    Entry(
+        _RISK,
+        "CASH_BUFFER",
+        "risk.cash_buffer",
+        form.decimal("0", "1000000000"),
+        "Dollars of cash that no collateral may touch.",
+    ),
+    Entry(
+        _RISK,
+        "MAX_POSITION_PCT",
+        "risk.max_position_pct",
+        form.number("0.1", "100"),
+        "Most of equity, in percent, that one stock may bind: its puts' collateral and its shares.",
+    ),
+    Entry(
+        _RISK,
+        "MAX_SHORT_PUTS",
+        "risk.max_short_puts",
+        form.whole(0, 1000),
+        "Most short puts in all, working orders counted; 0 sells none.",
+    ),
+    Entry(
+        _RISK,
+        "PORTFOLIO_AGE_SECONDS_MAX",
+        "risk.portfolio_age_seconds_max",
+        form.whole(1, 604_800),
+        "Oldest portfolio, by the broker's clock, that risk decides on.",
+        default_note="2 × TICK_SECONDS",
+    ),
+    Entry(
+        _RISK,
+        "APPROVAL_TTL_SECONDS",
+        "risk.approval_ttl_seconds",
+        form.whole(1, 3600),
+        "How long an approval is good for; an order not sent by then is not sent.",
+    ),
+    Entry(
+        _RISK,
+        "RISK_SIGNING_KEY",
+        "risk.signing_key",
+        form.ed25519_key(secret=True),
+        "The private key risk signs approvals with. Only risk may have it.",
+        secret=True,
+    ),
+    Entry(
+        _EXECUTOR,
+        "RISK_VERIFY_KEY",
+        "executor.verify_key",
+        form.ed25519_key(secret=False),
+        "The public half of RISK_SIGNING_KEY: the executor sends only what it verifies.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "ORDER_POLL_SECONDS",
+        "executor.order_poll_seconds",
+        form.number("0.1", "300"),
+        "How often working orders are read again, besides the broker's stream.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "SETTLE_SECONDS",
+        "executor.settle_seconds",
+        form.number("0.1", "300"),
+        "How long after a doubtful submit the broker is asked again before the order counts as "
+        "never arrived.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "EXECUTOR_REQUESTS_PER_MINUTE",
+        "executor.requests_per_minute",
+        form.whole(1, 199),
+        "The executor's share of Alpaca's 200 requests a minute.",
+    ),
+    Entry(
+        _REPORT,
+        "REPORT_TIME",
+        "report.time",
+        form.time_of_day(),
+        "When the day's summary is made, on trading days.",
+    ),
+    Entry(
+        _REPORT,
+        "REPORT_TIMEZONE",
+        "report.timezone",
+        form.time_zone(),
+        "The time zone of REPORT_TIME.",
+    ),
+    Entry(
+        _REPORT,
+        "DISCORD_WEBHOOK_URL",
+        "report.discord_webhook_url",
+        form.webhook_url(),
+        "The Discord webhook summaries are posted to. Left empty: nothing is posted.",
+        secret=True,
+    ),
+)
+
+BY_VARIABLE = {entry.variable: entry for entry in TABLE}
+BY_PATH = {entry.path: entry for entry in TABLE}
+
+
+def env_example() -> str:
+    lines = [
+        "# Settings of alpaclaudia. Copy to .env and uncomment what you change; what is commented",
+        "# out shows its default. Variables of the environment win over this file.",
+        "# Secrets may be given as a file instead: ALPACA_SECRET_KEY_FILE=/run/secrets/alpaca",
+        "# Generated: python -m libs.common.settings_table > .env.example",
+    ]
+    for group, entries in _groups():
+        lines += ["", f"# === {group} ==="]
+        for entry in entries:
+            lines += ["", *_comment(entry.explanation), *_comment(_allowed(entry))]
+            lines.append(f"# {entry.variable}={text_of(entry.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, 96)]
+
+
+def _allowed(entry: Entry) -> str:
+    default = f" Default: {entry.default_note}." if entry.default_note else ""
+    also = f" Secret; or set {entry.variable}_FILE." if entry.secret else ""
+    return f"Allowed: {entry.parser.allowed}.{default}{also}"
+
+
+def markdown() -> str:
+    lines = [
+        "# Settings",
+        "",
+        "Set in the environment or in `.env`; the environment wins, and a variable that is set to",
+        "nothing counts as not set. All errors are told at once when a process starts.",
+        "`alpaclaudia config` shows what holds and where each value comes from. A secret can be",
+        "given as a file: set its variable's name with `_FILE` at the end to the path.",
+        "",
+        "Generated: `python -m libs.common.settings_table --markdown > docs/settings.md`.",
+    ]
+    for group, entries in _groups():
+        lines += ["", f"## {group}", "", "| Variable | Default | Allowed | What it does |"]
+        lines.append("|---|---|---|---|")
+        lines += [_markdown_row(entry) for entry in entries]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(entry: Entry) -> str:
+    default = entry.default_note or (
+        f"`{text_of(entry.default)}`" if text_of(entry.default) else ""
+    )
+    secret = " Secret." if entry.secret else ""
+    cells = (f"`{entry.variable}`", default, entry.parser.allowed, entry.explanation + secret)
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _groups() -> Iterator[tuple[str, list[Entry]]]:
+    for group, entries in groupby(TABLE, key=lambda entry: entry.group):
+        yield group, list(entries)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown() if "--markdown" in sys.argv[1:] else env_example())

@@ -1,0 +1,140 @@
+"""Signed approvals and the ids orders carry: the only door to `cryptography`.
+
+An approval is signed (Ed25519, RFC 8032) over everything that will be sent, the account and
+environment it is meant for and the moment it ends, so that no other writer on the bus, and no
+later change on the way, can make the executor send anything risk did not approve.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import hashlib
+from decimal import Decimal
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from libs.common.contracts import IntentApproved
+
+_DOMAIN = b"alpaclaudia/approval/1\n"
+_ORDER_ID_DOMAIN = b"alpaclaudia/client-order-id/1"
+_ORDER_ID_BYTES = 20  # 32 characters of base32
+
+
+class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
+    """An Ed25519 key pair, each half its 32 raw bytes in base64."""
+
+    private: str
+    public: str
+
+    def __repr__(self) -> str:
+        return f"KeyPair(private=<hidden>, public={self.public!r})"
+
+
+def generate_keypair() -> KeyPair:
+    key = Ed25519PrivateKey.generate()
+    raw = key.private_bytes(
+        serialization.Encoding.Raw,
+        serialization.PrivateFormat.Raw,
+        serialization.NoEncryption(),
+    )
+    return KeyPair(private=base64.b64encode(raw).decode(), public=_public_text(key))
+
+
+def public_key_of(private_key: str) -> str:
+    """The public half of a private key. Raises ValueError for a malformed key."""
+    return _public_text(Ed25519PrivateKey.from_private_bytes(_key_bytes(private_key, "private")))
+
+
+def client_order_id(account_number: str, intent_id: str) -> str:
+    """The id an intent's order carries at the broker: `acl-` and 32 characters of base32.
+
+    A pure function of account and intent, so that an order can be looked up after any crash and
+    the broker's own uniqueness stops a second one. The lengths keep two pairs from meeting.
+    """
+    digest = hashlib.sha256(_ORDER_ID_DOMAIN)
+    for part in (account_number.encode(), intent_id.encode()):
+        digest.update(len(part).to_bytes(4, "big") + part)
+    text = base64.b32encode(digest.digest()[:_ORDER_ID_BYTES]).decode().lower()
+    return f"acl-{text}"
+
+
+def signable_bytes(approved: IntentApproved) -> bytes:
+    """What a signature covers: a domain tag and one JSON object with sorted keys.
+
+    Decimals lose trailing zeros and times become UTC first, so that a round trip over the bus
+    gives the same bytes. Raises ValueError for a time without a zone or a number that is none.
+    """
+    intent = approved.intent
+    covered = {
+        "account_number": approved.account_number,
+        "alpaca_env": approved.alpaca_env.value,
+        "collateral": _decimal_text(approved.collateral),
+        "expires_at": _time_text(approved.expires_at),
+        "intent_id": intent.message_id,
+        "limit_price": _decimal_text(intent.limit_price),
+        "order_type": intent.order_type.value,
+        "position_intent": intent.position_intent.value if intent.position_intent else None,
+        "qty": intent.qty,
+        "side": intent.side.value,
+        "stop_price": _decimal_text(intent.stop_price),
+        "strategy": intent.strategy,
+        "symbol": intent.symbol,
+        "time_in_force": intent.time_in_force.value,
+        "trail_percent": _decimal_text(intent.trail_percent),
+        "underlying": intent.underlying,
+    }
+    return _DOMAIN + msgspec.json.encode(covered, order="sorted")
+
+
+def sign(private_key: str, approved: IntentApproved) -> IntentApproved:
+    """The approval with its signature (base64). Raises ValueError for a malformed key."""
+    key = Ed25519PrivateKey.from_private_bytes(_key_bytes(private_key, "private"))
+    signature = base64.b64encode(key.sign(signable_bytes(approved))).decode()
+    return msgspec.structs.replace(approved, signature=signature)
+
+
+def verify(public_key: str, approved: IntentApproved) -> bool:
+    """Whether the approval's signature is this key's, over exactly what it says.
+
+    Raises ValueError for a malformed key only: the executor must not start with one.
+    """
+    key = Ed25519PublicKey.from_public_bytes(_key_bytes(public_key, "public"))
+    try:
+        key.verify(base64.b64decode(approved.signature, validate=True), signable_bytes(approved))
+    except (InvalidSignature, ValueError):  # binascii.Error is a ValueError
+        return False
+    return True
+
+
+def _public_text(key: Ed25519PrivateKey) -> str:
+    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return base64.b64encode(raw).decode()
+
+
+def _key_bytes(text: str, kind: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError(f"the {kind} signing key is not 32 bytes in base64")
+    return raw
+
+
+def _decimal_text(value: Decimal | None) -> str | None:
+    if value is None:
+        return None
+    if not value.is_finite():
+        raise ValueError(f"{value} is not an amount")
+    return format(value.normalize() + Decimal(0), "f")
+
+
+def _time_text(value: dt.datetime) -> str:
+    if value.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return value.astimezone(dt.UTC).isoformat(timespec="microseconds")

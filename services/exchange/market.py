@@ -1,0 +1,165 @@
+"""The market as the exchange sees it at one moment: prices, quotes, listings, chains.
+
+Pure but for its caches: the same (seed, symbol, moment) gives the same numbers. A moment is a
+session and a whole minute of it; prices hold from minute to minute.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from libs.common.symbols import parse_option_symbol
+from services.exchange import chains, volatility
+from services.exchange.calendar import Calendar, Session
+from services.exchange.chains import Chain, Levels, Quotes
+from services.exchange.draws import key_of, uniform
+from services.exchange.history import SHORT_WINDOW, Floats, History
+from services.exchange.listing import Contract, Listing, Listings
+from services.exchange.paths import Paths
+
+STOCK_SPREAD_SHARE = 0.00005  # half a basis point on each side
+CHAINS_KEPT = 64
+FIRST_DAY = SHORT_WINDOW + 1  # the first session with enough returns before it
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """`now`, the session it belongs to (or that closed last before it) and its whole minute."""
+
+    now: dt.datetime
+    session: Session
+    minute: int
+
+    @property
+    def is_open(self) -> bool:
+        return self.session.open <= self.now < self.session.close
+
+
+class StockQuote(NamedTuple):
+    bid: float
+    ask: float
+    last: float
+
+
+class Market:
+    def __init__(self, calendar: Calendar, history: History, seed: int) -> None:
+        self.calendar = calendar
+        self.history = history
+        self.seed = seed
+        self.listings = Listings(calendar, history, seed)
+        self._paths = Paths(history, seed)
+        self._levels = lru_cache(maxsize=1024)(self._levels_of)
+        self._chain = lru_cache(maxsize=CHAINS_KEPT)(self._chain_of)
+
+    @property
+    def last_day(self) -> int:
+        """Index of the last session with prices."""
+        return len(self.history) - 1
+
+    def moment(self, now: dt.datetime) -> Moment:
+        """Before an open: the close of the session before. After the data's end: its close."""
+        session = self.calendar.current_or_next(now)
+        index = self.last_day + 1 if session is None else session.index
+        if session is None or index > self.last_day or now < session.open:
+            session = self.calendar.session(min(index, self.last_day + 1) - 1)
+            return Moment(now=now, session=session, minute=session.minutes)
+        minute = int((now - session.open).total_seconds()) // 60
+        return Moment(now=now, session=session, minute=minute)
+
+    def path(self, symbol: str, session: Session) -> Floats:
+        return self._paths.path(symbol, session.index, session.minutes)
+
+    def last(self, symbol: str, moment: Moment) -> float:
+        return float(self.path(symbol, moment.session)[moment.minute])
+
+    def previous_close(self, symbol: str, moment: Moment) -> float:
+        return self.history.close(symbol, moment.session.index - 1)
+
+    def stock_quote(self, symbol: str, moment: Moment) -> StockQuote:
+        last = self.path(symbol, moment.session)[moment.minute : moment.minute + 1]
+        quotes = stock_quotes(last)
+        return StockQuote(float(quotes.bid[0]), float(quotes.ask[0]), float(last[0]))
+
+    def listing(self, underlying: str, moment: Moment) -> Listing:
+        return self.listings.listing(underlying, moment.session)
+
+    def contract(self, symbol: str, moment: Moment) -> Contract | None:
+        """A contract listed in the moment's session, or None."""
+        parts = parse_option_symbol(symbol)
+        if parts is None or parts.underlying not in self.history:
+            return None
+        return self.listing(parts.underlying, moment).by_symbol.get(symbol)
+
+    def chain(self, underlying: str, moment: Moment) -> Chain:
+        return self._chain(underlying, moment.session, moment.minute)
+
+    def option_quote(self, symbol: str, moment: Moment) -> Quotes | None:
+        """The quote of one contract as arrays of length one; None when it is not listed."""
+        contract = self.contract(symbol, moment)
+        if contract is None:
+            return None
+        return self.option_quotes(contract, moment.session, moment.minute, moment.minute)
+
+    def option_quotes(
+        self, contract: Contract, session: Session, first_minute: int, last_minute: int
+    ) -> Quotes:
+        """Quotes of one contract at each minute of the interval, both ends included."""
+        spots = self.path(contract.underlying, session)[first_minute : last_minute + 1]
+        expiration = contract.parts.expiration.toordinal()
+        minutes = np.arange(first_minute, first_minute + len(spots))
+        return chains.contract_along(
+            contract,
+            spots=spots,
+            years=self._years(np.array([expiration]), session, minutes),
+            levels=self._levels(contract.underlying, session.index),
+            seed=self.seed,
+        )
+
+    def open_interest(self, listing: Listing, moment: Moment) -> chains.Ints:
+        return chains.open_interest(listing, self.seed, moment.session.index)
+
+    def volume(self, symbol: str, session: Session) -> Floats:
+        """Shares traded per minute, seeded, heavier at the open and the close."""
+        minutes = np.arange(session.minutes)
+        draw = uniform(key_of(self.seed, "volume", symbol, session.index), minutes)
+        shape = 0.6 + 1.6 * (2 * minutes / session.minutes - 1) ** 2
+        return np.floor(20_000 * shape * (0.5 + draw))
+
+    def _levels_of(self, underlying: str, day: int) -> Levels:
+        return Levels(
+            near=volatility.level(self.history, underlying, day),
+            far=volatility.long_run(self.history, underlying, day),
+        )
+
+    def _chain_of(self, underlying: str, session: Session, minute: int) -> Chain:
+        listing = self.listings.listing(underlying, session)
+        return chains.chain_at(
+            listing,
+            spot=float(self.path(underlying, session)[minute]),
+            years=self._years(listing.expiration, session, np.array([minute])),
+            levels=self._levels(underlying, session.index),
+            seed=self.seed,
+            minute_key=session.index * 1000 + minute,
+        )
+
+    def _years(self, expirations: chains.Ints, session: Session, minutes: chains.Ints) -> Floats:
+        """Years to the expiration's close: calendar time, at least one minute.
+
+        Every close is taken at the session's own time of day; half days differ by three hours.
+        """
+        days = expirations - session.date.toordinal()
+        seconds = days * 86_400.0 + (session.minutes - minutes) * 60.0
+        return np.asarray(np.maximum(seconds / chains.SECONDS_PER_YEAR, chains.YEARS_MIN))
+
+
+def stock_quotes(last: Floats) -> Quotes:
+    """Bid and ask around each price, at least a tick apart, on the stock grid."""
+    ticks_per_dollar = np.where(last >= 1.0, 100.0, 10_000.0)
+    half = np.maximum(0.5 / ticks_per_dollar, STOCK_SPREAD_SHARE * last)
+    bid = np.floor((last - half) * ticks_per_dollar + 1e-7) / ticks_per_dollar
+    ask = np.ceil((last + half) * ticks_per_dollar - 1e-7) / ticks_per_dollar
+    return Quotes(bid=np.maximum(bid, 1e-4), ask=ask, value=last)

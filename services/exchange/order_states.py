@@ -1,0 +1,73 @@
+"""The life of an order, as Alpaca names its states.
+
+Rule: everything that decides whether an order may go from one state to another is in this file.
+A pair that is absent from the table is an error, and the order keeps its state.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class OrderStatus(StrEnum):
+    ACCEPTED = "accepted"
+    NEW = "new"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class OrderEvent(StrEnum):
+    """What happens to an order."""
+
+    OPEN = "open"  # the session it waited for begins, or it came during one
+    FILL_PART = "fill_part"
+    FILL = "fill"
+    CANCEL = "cancel"
+    EXPIRE = "expire"  # a day order at the close, a gtc order after 90 days
+    REJECT = "reject"  # at the moment of its fill, for want of cash
+
+
+class IllegalTransition(Exception):
+    """The order's state does not allow this event; the state is unchanged."""
+
+
+_S, _E = OrderStatus, OrderEvent
+
+TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
+    _S.ACCEPTED: {
+        _E.OPEN: _S.NEW,
+        _E.CANCEL: _S.CANCELED,
+        _E.EXPIRE: _S.EXPIRED,
+        _E.REJECT: _S.REJECTED,
+    },
+    _S.NEW: {
+        _E.FILL_PART: _S.PARTIALLY_FILLED,
+        _E.FILL: _S.FILLED,
+        _E.CANCEL: _S.CANCELED,
+        _E.EXPIRE: _S.EXPIRED,
+        _E.REJECT: _S.REJECTED,
+    },
+    _S.PARTIALLY_FILLED: {
+        _E.FILL_PART: _S.PARTIALLY_FILLED,
+        _E.FILL: _S.FILLED,
+        _E.CANCEL: _S.CANCELED,
+        _E.EXPIRE: _S.EXPIRED,
+        _E.REJECT: _S.CANCELED,  # what was filled stays filled
+    },
+    _S.FILLED: {},
+    _S.CANCELED: {},
+    _S.EXPIRED: {},
+    _S.REJECTED: {},
+}
+
+FINAL = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
+
+
+def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
+    try:
+        return TRANSITIONS[status][event]
+    except KeyError:
+        raise IllegalTransition(f"an order that is {status} cannot {event}") from None

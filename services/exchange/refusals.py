@@ -1,0 +1,49 @@
+"""What the exchange answers when it says no: Alpaca's status and code; the text is ours.
+
+Codes: ../shared facts in docs/exchange.md, "What is refused".
+"""
+
+from __future__ import annotations
+
+MALFORMED = 40010000
+DUPLICATE_CLIENT_ID = 40010001
+FORBIDDEN = 40310000
+NOT_FOUND = 40410000
+UNPROCESSABLE = 42210000
+RATE_LIMITED = 42910000
+NOT_OFFERED = 50110000
+
+
+class Refusal(Exception):
+    """An answer other than success; nothing was changed."""
+
+    def __init__(self, status: int, code: int, message: str, **details: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+def malformed(message: str) -> Refusal:
+    return Refusal(400, MALFORMED, message)
+
+
+def duplicate_client_id() -> Refusal:
+    return Refusal(422, DUPLICATE_CLIENT_ID, "client_order_id must be unique")
+
+
+def forbidden(message: str, **details: str) -> Refusal:
+    return Refusal(403, FORBIDDEN, message, **details)
+
+
+def not_found(message: str) -> Refusal:
+    return Refusal(404, NOT_FOUND, message)
+
+
+def unprocessable(message: str) -> Refusal:
+    return Refusal(422, UNPROCESSABLE, message)
+
+
+def not_offered(what: str) -> Refusal:
+    return Refusal(501, NOT_OFFERED, f"{what} is not offered by the simulated exchange")

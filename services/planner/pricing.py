@@ -1,0 +1,40 @@
+"""What a contract is sold for, and what that earns a year."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from libs.common.money import ceil_to, decimal_of, floor_to, option_tick
+
+DAYS_A_YEAR = 365
+
+
+def sell_limit_price(bid: float, ask: float, *, penny: bool) -> Decimal:
+    """The limit to sell at, in dollars per share: the highest grid point not above the mid.
+
+    Never below the bid: where the grid has no point between bid and mid (a quote narrower than
+    the grid, or off it), the first point at or above the bid. Expects 0 < bid <= ask, finite;
+    raises ValueError otherwise.
+    """
+    low, high = decimal_of(bid), decimal_of(ask)
+    if not 0 < low <= high:
+        raise ValueError(f"no price between a bid of {bid} and an ask of {ask}")
+    mid = (low + high) / 2
+    price = floor_to(mid, option_tick(mid, penny=penny))
+    if price >= low:
+        return price
+    return ceil_to(low, option_tick(low, penny=penny))
+
+
+def annual_yield_pct(limit_price: Decimal, strike: Decimal, days: int) -> float:
+    """Percent a year on the collateral: limit price / strike x 365 / max(days, 1) x 100.
+
+    The price is the limit that would be sent, not the mid or the ask: what is asked for is the
+    most that can be earned. Simple interest over calendar days to expiration.
+    """
+    return float(limit_price) / float(strike) * DAYS_A_YEAR / max(days, 1) * 100
+
+
+def spread_pct(bid: float, ask: float) -> float:
+    """The width of a quote in percent of its middle."""
+    return (ask - bid) / ((ask + bid) / 2) * 100
