@@ -143,7 +143,7 @@ class Bus:
         if not settings.url:
             raise BusRefusedError("NATS_URL is not set, so there is no bus to connect to")
         bus = cls(name)
-        connecting = asyncio.ensure_future(
+        connecting: asyncio.Future[None] = asyncio.ensure_future(
             bus._client.connect(
                 servers=settings.url,
                 name=name,
@@ -159,8 +159,9 @@ class Bus:
                 pending_size=0,
             )
         )
+        waited: list[asyncio.Future[object]] = [connecting, bus.refused]  # type: ignore[list-item]
         done, _ = await asyncio.wait(
-            {connecting, bus.refused},
+            waited,
             timeout=patience_seconds,
             return_when=asyncio.FIRST_COMPLETED,
         )

@@ -176,9 +176,8 @@ async def _main(service: str, settings: Settings, body: Body) -> None:
     beating = asyncio.ensure_future(_beat(context, stop))
     stopping = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait(
-            {working, stopping, bus.refused, beating}, return_when=asyncio.FIRST_COMPLETED
-        )
+        waited: list[asyncio.Future[object]] = [working, stopping, bus.refused, beating]  # type: ignore[list-item]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if bus.refused.done():
             raise BusRefusedError(f"NATS refused {service}: {bus.refused.result()}")
         if working.done():

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
-from enum import StrEnum
-from itertools import groupby
+from collections.abc import Callable
 
 import msgspec
 
@@ -58,21 +55,22 @@ def value_at(settings: Settings, path: str) -> object:
 
 def text_of(value: object) -> str:
     """A value as a person would write it into the variable; None and empty lists are ``''``."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, dt.time):
-        return f"{value:%H:%M}"
-    if isinstance(value, frozenset):
-        return ",".join(sorted(value))
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value)
+    match value:
+        case None:
+            text = ""
+        case bool():
+            text = "true" if value else "false"
+        case float():
+            text = repr(value).removesuffix(".0")
+        case dt.time():
+            text = f"{value:%H:%M}"
+        case frozenset():
+            text = ",".join(sorted(value))
+        case tuple():
+            text = ",".join(value)
+        case _:
+            text = str(value)
+    return text
 
 
 def masked(text: str) -> str:
@@ -96,7 +94,7 @@ TABLE: tuple[Entry, ...] = (
         "BOT_MODE",
         "bot.mode",
         form.one_of(BotMode),
-        "dry decides and records but sends no order; live sends orders to the account of ALPACA_ENV.",
+        "dry decides and records but sends no order; live sends them to the account of ALPACA_ENV.",
     ),
     Entry(
         _MODE,
@@ -424,62 +422,8 @@ BY_VARIABLE = {entry.variable: entry for entry in TABLE}
 BY_PATH = {entry.path: entry for entry in TABLE}
 
 
-def env_example() -> str:
-    lines = [
-        "# Settings of alpaclaudia. Copy to .env and uncomment what you change; what is commented",
-        "# out shows its default. Variables of the environment win over this file.",
-        "# Secrets may be given as a file instead: ALPACA_SECRET_KEY_FILE=/run/secrets/alpaca",
-        "# Generated: python -m libs.common.settings_table > .env.example",
-    ]
-    for group, entries in _groups():
-        lines += ["", f"# === {group} ==="]
-        for entry in entries:
-            lines += ["", *_comment(entry.explanation), *_comment(_allowed(entry))]
-            lines.append(f"# {entry.variable}={text_of(entry.default)}")
-    return "\n".join(lines) + "\n"
-
-
-def _comment(text: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(text, 96)]
-
-
-def _allowed(entry: Entry) -> str:
-    default = f" Default: {entry.default_note}." if entry.default_note else ""
-    also = f" Secret; or set {entry.variable}_FILE." if entry.secret else ""
-    return f"Allowed: {entry.parser.allowed}.{default}{also}"
-
-
-def markdown() -> str:
-    lines = [
-        "# Settings",
-        "",
-        "Set in the environment or in `.env`; the environment wins, and a variable that is set to",
-        "nothing counts as not set. All errors are told at once when a process starts.",
-        "`alpaclaudia config` shows what holds and where each value comes from. A secret can be",
-        "given as a file: set its variable's name with `_FILE` at the end to the path.",
-        "",
-        "Generated: `python -m libs.common.settings_table --markdown > docs/settings.md`.",
-    ]
-    for group, entries in _groups():
-        lines += ["", f"## {group}", "", "| Variable | Default | Allowed | What it does |"]
-        lines.append("|---|---|---|---|")
-        lines += [_markdown_row(entry) for entry in entries]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_row(entry: Entry) -> str:
-    default = entry.default_note or (
-        f"`{text_of(entry.default)}`" if text_of(entry.default) else ""
-    )
-    secret = " Secret." if entry.secret else ""
-    cells = (f"`{entry.variable}`", default, entry.parser.allowed, entry.explanation + secret)
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
-
-
-def _groups() -> Iterator[tuple[str, list[Entry]]]:
-    for group, entries in groupby(TABLE, key=lambda entry: entry.group):
-        yield group, list(entries)
-
-
 if __name__ == "__main__":
-    sys.stdout.write(markdown() if "--markdown" in sys.argv[1:] else env_example())
+    from libs.common import settings_pages
+
+    markdown = "--markdown" in sys.argv[1:]
+    sys.stdout.write(settings_pages.markdown() if markdown else settings_pages.env_example())

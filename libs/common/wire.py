@@ -24,8 +24,6 @@ from libs.common.contracts import (
 )
 from libs.common.symbols import parse_option_symbol
 
-Number = Decimal
-
 
 class WireError(ValueError):
     """An answer of the broker that is not what its documents promise."""
@@ -183,24 +181,26 @@ def decode(payload: bytes, type_: type[msgspec.Struct] | object, what: str) -> o
 
 def account_figures(wire: WireAccount) -> AccountFigures:
     """Raises WireError when a figure that decisions rest on is missing or not a number."""
-    for name in ("equity", "cash", "buying_power"):
-        value = getattr(wire, name)
-        if value is None or not value.is_finite():
-            raise WireError(f"the broker's account has no {name}")
-    assert wire.equity is not None and wire.cash is not None and wire.buying_power is not None  # noqa: S101
+    equity = _required(wire.equity, "equity")
     level = wire.options_trading_level
     return AccountFigures(
         account_number=wire.account_number,
         status=wire.status,
-        equity=wire.equity,
-        last_equity=_finite(wire.last_equity) or wire.equity,
-        cash=wire.cash,
-        buying_power=wire.buying_power,
+        equity=equity,
+        last_equity=_finite(wire.last_equity) or equity,
+        cash=_required(wire.cash, "cash"),
+        buying_power=_required(wire.buying_power, "buying_power"),
         options_buying_power=_finite(wire.options_buying_power),
         options_level=(level if level is not None else wire.options_approved_level) or 0,
         trading_blocked=wire.trading_blocked or wire.trade_suspended_by_user,
         account_blocked=wire.account_blocked,
     )
+
+
+def _required(value: Decimal | None, name: str) -> Decimal:
+    if value is None or not value.is_finite():
+        raise WireError(f"the broker's account has no {name}")
+    return value
 
 
 def position_view(wire: WirePosition) -> PositionView:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from libs.common.symbols import parse_option_symbol
+from libs.common.symbols import parse_option_symbol, underlying_of
 from services.exchange import chains, volatility
 from services.exchange.calendar import Calendar, Session
 from services.exchange.chains import Chain, Levels, Quotes
@@ -93,6 +93,11 @@ class Market:
         if parts is None or parts.underlying not in self.history:
             return None
         return self.listing(parts.underlying, moment).by_symbol.get(symbol)
+
+    def listed(self, symbol: str, session: Session) -> Contract:
+        """A contract that is known to be listed; KeyError when it is not."""
+        underlying = underlying_of(symbol)
+        return self.listings.listing(underlying, session).by_symbol[symbol]
 
     def chain(self, underlying: str, moment: Moment) -> Chain:
         return self._chain(underlying, moment.session, moment.minute)

@@ -51,7 +51,7 @@ def _walk_trailing(order: Order, quotes: Quotes) -> Outcome:
         if order.trail_price is not None
         else marks * float(order.trail_percent or 0) / 100
     )
-    stops = marks - distance if selling else marks + distance
+    stops = np.round(marks - distance if selling else marks + distance, 2 if known >= 1 else 4)
     reached = _first(_stop_reached(order, quotes.value, stops))
     last = len(marks) - 1 if reached is None else reached
     hwm = decimal_of(round(float(marks[last]), 4))

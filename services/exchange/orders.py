@@ -10,7 +10,7 @@ import msgspec
 
 from libs.common.money import ZERO
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right, parse_option_symbol
-from services.exchange.order_states import FINAL, OrderEvent, OrderStatus, next_status
+from services.exchange.order_states import FINAL, TRANSITIONS, OrderEvent, OrderStatus, next_status
 
 
 class Side(StrEnum):
@@ -95,6 +95,11 @@ class Order(msgspec.Struct, kw_only=True):
     @property
     def working(self) -> bool:
         return self.status not in FINAL
+
+    @property
+    def possible(self) -> frozenset[OrderEvent]:
+        """The events that the order's state allows."""
+        return frozenset(TRANSITIONS[self.status])
 
     @property
     def remaining(self) -> Decimal:

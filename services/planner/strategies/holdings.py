@@ -57,19 +57,19 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, shares_promised=self.shares_promised + shares)
 
 
-def unreadable(snapshot: SnapshotTaken) -> list[str]:
+def unreadable(snapshot: SnapshotTaken) -> tuple[str, ...]:
     """The positions and orders whose quantities are no numbers (nothing can be planned then)."""
-    texts = [
+    positions = (
         f"position {p.symbol}: quantity is not a number"
         for p in snapshot.positions
         if not (p.qty.is_finite() and p.qty_available.is_finite())
-    ]
-    texts += [
+    )
+    orders = (
         f"order {o.order_id}: quantity is not a number"
         for o in snapshot.open_orders
         if not (o.qty.is_finite() and o.filled_qty.is_finite())
-    ]
-    return texts
+    )
+    return (*positions, *orders)
 
 
 def read_holdings(snapshot: SnapshotTaken) -> Holdings:

@@ -1,0 +1,3 @@
+from services.market.service import main
+
+raise SystemExit(main())

@@ -1,0 +1,261 @@
+"""Filter, rank and choose one contract of a chain to sell, with a reason for every one left.
+
+Rules, in the order they are asked; the first that fails is the reason given:
+strike readable; root standard and the underlying's own; not expired and not on its last day;
+within the DTE window; out of the money (at the money counts as out); strike at or above the
+lowest allowed; a bid, an ask, not crossed; spread; open interest; the symbol says what the fields
+say; yield at the limit price that would be sent.
+
+Ranking of those that pass: contracts with greeks first, by distance of |delta| from the target;
+then those without, by distance of the strike from OTM_PCT out of the money. Ties: higher annual
+yield, narrower spread, higher open interest, earlier expiration, strike farther out of the
+money, symbol.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import heapq
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from libs.common.contracts import Candidate, ContractQuote
+from libs.common.sessions import days_to_expiration
+from libs.common.settings import WheelSettings
+from libs.common.symbols import Right, option_root, parse_option_symbol
+from services.planner.pricing import annual_yield_pct, sell_limit_price, spread_pct
+
+CANDIDATES_MAX = 40
+"""Candidates recorded for each choice: the chosen, the next in rank, then the nearest left."""
+
+_OCC_TAIL = 15  # yymmdd, right, eight digits of strike: what follows the root
+_ROUNDING = 1e-9  # a spread or yield that equals its limit but for float noise passes
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look for on one underlying's chain. Prices in dollars per share."""
+
+    underlying: str
+    right: Right
+    session: dt.date
+    spot: float
+    settings: WheelSettings
+    strike_min: Decimal | None = None
+    yield_min_pct: float | None = None
+
+    @property
+    def strike_aim(self) -> float:
+        """The strike OTM_PCT out of the money."""
+        away = self.settings.otm_pct / 100
+        return self.spot * (1 - away if self.right is Right.PUT else 1 + away)
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """A contract that passed every rule, priced."""
+
+    contract: ContractQuote
+    days: int
+    delta: float | None
+    limit_price: Decimal
+    annual_yield_pct: float
+    spread_pct: float
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The contract to sell, if any passed, and the candidates worth recording."""
+
+    taken: Offer | None
+    candidates: tuple[Candidate, ...]
+    candidates_left_out: int
+
+
+def choose(contracts: Sequence[ContractQuote], search: Search) -> Choice:
+    """The best contract of the right searched for. The order of `contracts` never matters."""
+    offers: list[Offer] = []
+    left: list[tuple[ContractQuote, str]] = []
+    for contract in contracts:
+        if contract.right is not search.right:
+            continue
+        found = examine(contract, search)
+        if isinstance(found, Offer):
+            offers.append(found)
+        else:
+            left.append((contract, found))
+    offers.sort(key=lambda offer: rank(offer, search))
+    recorded = [_offer_record(offer, place, search) for place, offer in _places(offers)]
+    room = CANDIDATES_MAX - len(recorded)
+    nearest = heapq.nsmallest(room, left, key=lambda pair: _nearness(pair[0], search))
+    recorded += [_left_record(contract, reason) for contract, reason in nearest]
+    return Choice(
+        taken=offers[0] if offers else None,
+        candidates=tuple(recorded),
+        candidates_left_out=len(offers) + len(left) - len(recorded),
+    )
+
+
+def examine(contract: ContractQuote, search: Search) -> Offer | str:
+    """The priced offer, or the reason the contract is left."""
+    return (
+        _strike_trouble(contract, search)
+        or _date_trouble(contract, search)
+        or _quote_trouble(contract, search)
+        or _open_interest_trouble(contract, search.settings)
+        or _symbol_trouble(contract)
+        or _priced(contract, search)
+    )
+
+
+def rank(offer: Offer, search: Search) -> tuple[float | str, ...]:
+    """Sorts better offers first; equal only for equal symbols."""
+    strike = float(offer.contract.strike)
+    if offer.delta is not None:
+        kind, distance = 0, abs(abs(offer.delta) - search.settings.target_delta)
+    else:
+        kind, distance = 1, abs(strike - search.strike_aim)
+    return (
+        kind,
+        round(distance, 6),
+        -round(offer.annual_yield_pct, 6),
+        round(offer.spread_pct, 6),
+        -(offer.contract.open_interest or 0),
+        offer.days,
+        strike if search.right is Right.PUT else -strike,
+        offer.contract.symbol,
+    )
+
+
+def usable_price(value: float | None) -> float | None:
+    """The value if it can be a price: finite and above zero."""
+    return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def usable_delta(value: float | None) -> float | None:
+    """The value if it can be an option's delta: a number from -1 to 1."""
+    return value if value is not None and abs(value) <= 1 else None  # NaN compares false
+
+
+# --- rules: each answers with the trouble it found, or nothing ------------------------------
+
+
+def _strike_trouble(contract: ContractQuote, search: Search) -> str:
+    strike = contract.strike
+    if not strike.is_finite() or strike <= 0:
+        return "strike is not a price"
+    root = contract.symbol[:-_OCC_TAIL]
+    own = option_root(search.underlying)
+    if option_root(root) != own:
+        adjusted = root.rstrip("0123456789") == own
+        return f"adjusted root {root}" if adjusted else f"not an option on {search.underlying}"
+    put = search.right is Right.PUT
+    if strike > search.spot if put else strike < search.spot:
+        return "in the money"
+    if search.strike_min is not None and strike < search.strike_min:
+        return f"strike below cost basis {search.strike_min}"
+    return ""
+
+
+def _date_trouble(contract: ContractQuote, search: Search) -> str:
+    days = days_to_expiration(contract.expiration, search.session)
+    if days < 0:
+        return "expired"
+    if days == 0:
+        return "expires today"
+    low, high = search.settings.dte_min, search.settings.dte_max
+    if not low <= days <= high:
+        return f"{days} days to expiration, outside {low} to {high}"
+    return ""
+
+
+def _quote_trouble(contract: ContractQuote, search: Search) -> str:
+    bid, ask = usable_price(contract.bid), usable_price(contract.ask)
+    if bid is None:
+        return "no bid"
+    if ask is None:
+        return "no ask"
+    if bid > ask:
+        return f"crossed market: bid {bid:g} above ask {ask:g}"
+    width = spread_pct(bid, ask)
+    if width > search.settings.max_spread_pct + _ROUNDING:
+        return f"spread {width:.1f} % above {search.settings.max_spread_pct:g} %"
+    return ""
+
+
+def _open_interest_trouble(contract: ContractQuote, settings: WheelSettings) -> str:
+    if settings.min_open_interest <= 0:
+        return ""
+    if contract.open_interest is None:
+        return "open interest unknown"
+    if contract.open_interest < settings.min_open_interest:
+        return f"open interest {contract.open_interest} below {settings.min_open_interest}"
+    return ""
+
+
+def _symbol_trouble(contract: ContractQuote) -> str:
+    option = parse_option_symbol(contract.symbol)
+    if option is None:
+        return "not an option symbol"
+    said = (option.right, option.strike, option.expiration)
+    if said != (contract.right, contract.strike, contract.expiration):
+        return "symbol and fields disagree"
+    return ""
+
+
+def _priced(contract: ContractQuote, search: Search) -> Offer | str:
+    bid, ask = contract.bid, contract.ask
+    if bid is None or ask is None:  # _quote_trouble has seen to it; this tells the type checker
+        return "no quote"
+    days = days_to_expiration(contract.expiration, search.session)
+    limit = sell_limit_price(bid, ask, penny=contract.penny)
+    earned = annual_yield_pct(limit, contract.strike, days)
+    if search.yield_min_pct is not None and earned < search.yield_min_pct - _ROUNDING:
+        return f"yield {earned:.1f} % a year at {limit} below {search.yield_min_pct:g} %"
+    return Offer(
+        contract=contract,
+        days=days,
+        delta=usable_delta(contract.delta),
+        limit_price=limit,
+        annual_yield_pct=earned,
+        spread_pct=spread_pct(bid, ask),
+    )
+
+
+# --- records --------------------------------------------------------------------------------
+
+
+def _places(offers: Sequence[Offer]) -> list[tuple[int, Offer]]:
+    return list(enumerate(offers[:CANDIDATES_MAX], start=1))
+
+
+def _nearness(contract: ContractQuote, search: Search) -> tuple[bool, float, str]:
+    readable = contract.strike.is_finite()
+    distance = abs(float(contract.strike) - search.strike_aim) if readable else 0.0
+    return (not readable, distance, contract.symbol)
+
+
+def _offer_record(offer: Offer, place: int, search: Search) -> Candidate:
+    if offer.delta is not None:
+        what = f"delta {offer.delta:.3f} (aim {search.settings.target_delta:g})"
+    else:
+        what = f"no greeks, strike {offer.contract.strike} (aim {search.strike_aim:.2f})"
+    taken = place == 1
+    standing = "nearest" if taken else f"rank {place}"
+    return Candidate(
+        symbol=offer.contract.symbol,
+        taken=taken,
+        reason=f"{standing}: {what}",
+        limit_price=offer.limit_price,
+        delta=offer.delta,
+        annual_yield=round(offer.annual_yield_pct, 2),
+    )
+
+
+def _left_record(contract: ContractQuote, reason: str) -> Candidate:
+    return Candidate(
+        symbol=contract.symbol,
+        taken=False,
+        reason=reason,
+        delta=usable_delta(contract.delta),
+    )
