@@ -22,7 +22,7 @@ import uvloop
 
 from libs.common.bus import Bus, BusError, BusRefusedError
 from libs.common.contracts import AlertRaised, Heartbeat, Severity
-from libs.common.promises import BrokenPromiseError
+from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import Settings
 from libs.common.settings_sources import LoadedSettings, SettingsError, load_settings, require
 
@@ -152,17 +152,28 @@ def run_service(service: str, body: Body) -> int:
         log.critical("settings:\n%s", "\n".join(missing))
         return EXIT_BROKEN_PROMISE
     try:
-        uvloop.run(_main(service, settings, body))
+        _run(service, settings, body)
     except BrokenPromiseError as error:
         log.critical("%s", error)
         return EXIT_BROKEN_PROMISE
-    except BusError as error:
+    except (BusError, RestartNeededError) as error:
         log.critical("%s", error)
         return 1
     except Exception:
         log.critical("%s ended by an error nobody expected", service, exc_info=True)
         return 1
     return 0
+
+
+def _run(service: str, settings: Settings, body: Body) -> None:
+    """Task groups wrap what ended them; the first cause is what a person wants to read."""
+    try:
+        uvloop.run(_main(service, settings, body))
+    except BaseExceptionGroup as group:
+        cause: BaseException = group
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        raise cause from group
 
 
 async def _main(service: str, settings: Settings, body: Body) -> None:

@@ -38,7 +38,7 @@ def with_overrides(planner: PlannerSettings, path: Path) -> tuple[PlannerSetting
     wheels: dict[str, WheelSettings] = {}
     trails: dict[str, Decimal] = {}
     for symbol, table in tables.items():
-        where = f"SYMBOL_OVERRIDES: {path} [{_shown(symbol)}]"
+        where = f"SYMBOL_OVERRIDES: {path} [{_name(symbol)}]"
         values, problems = _read_table(symbol, table, where)
         errors += problems
         trail = values.pop("trail_percent", None)
@@ -62,7 +62,7 @@ def _read_table(symbol: str, table: object, where: str) -> tuple[dict[str, objec
     for key, value in table.items():
         entry = _ENTRIES.get(key)
         if entry is None:
-            errors.append(f"{where} {_shown(key)}: unknown; allowed: {', '.join(sorted(_ENTRIES))}")
+            errors.append(f"{where} {_name(key)}: unknown; allowed: {', '.join(sorted(_ENTRIES))}")
             continue
         try:
             values[key] = entry.parser.parse(_as_text(value, wants_bool=entry.default is True))
@@ -81,9 +81,11 @@ def _as_text(value: object, *, wants_bool: bool) -> str:
     raise ValueError("wrong type")
 
 
+def _name(key: str) -> str:
+    return key if key.isidentifier() and len(key) <= 40 else _shown(key)
+
+
 def _shown(value: object) -> str:
-    if isinstance(value, str) and value.isidentifier():
-        return value
     try:
         text = repr(value) if isinstance(value, str) else str(value)
     except ValueError:  # Python refuses to print integers of thousands of digits

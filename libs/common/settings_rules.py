@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from libs.common.contracts import AlpacaEnv, BotMode
 from libs.common.settings import Settings
 from libs.common.settings_parsers import is_loopback
 
 ALPACA_REQUESTS_PER_MINUTE = 200
+_NEW_YORK = ZoneInfo("America/New_York")
+_LAST_CLOSE = dt.time(16, 0)
+_WINTER_AND_SUMMER = (dt.date(2024, 1, 15), dt.date(2024, 7, 15))
 _LIVE_HOST = "api.alpaca.markets"
 _PAPER_HOST = "paper-api.alpaca.markets"
 
@@ -90,6 +95,20 @@ def _bus_user(settings: Settings) -> list[str]:
         if settings.bus.user is None:
             given, missing = missing, given
         return [f"{missing} is not set, but {given} is; allowed: both or neither"]
+    return []
+
+
+def doubtful(settings: Settings) -> list[str]:
+    """What is allowed but hardly meant, as warnings."""
+    zone = ZoneInfo(settings.report.timezone)
+    for day in _WINTER_AND_SUMMER:
+        reported = dt.datetime.combine(day, settings.report.time, tzinfo=zone)
+        if reported < dt.datetime.combine(day, _LAST_CLOSE, tzinfo=_NEW_YORK):
+            return [
+                f"REPORT_TIME {settings.report.time:%H:%M} in {settings.report.timezone} comes "
+                "before the close of the New York session of that date: the day's summary will "
+                "miss the rest of the session"
+            ]
     return []
 
 

@@ -17,7 +17,7 @@ from dotenv.parser import parse_stream
 
 from libs.common.settings import Settings
 from libs.common.settings_overrides import with_overrides
-from libs.common.settings_rules import broken_rules, require
+from libs.common.settings_rules import broken_rules, doubtful, require
 from libs.common.settings_table import BY_VARIABLE, MASK, TABLE, Entry, masked, text_of, value_at
 
 __all__ = [
@@ -110,6 +110,7 @@ def load_settings(
         count = len(reading.errors)
         heading = f"{count} setting{'' if count == 1 else 's'} cannot be used:"
         raise SettingsError("\n".join([heading, *(f"  {error}" for error in reading.errors)]))
+    reading.warnings += doubtful(settings)
     return LoadedSettings(settings=settings, origins=reading.origins, warnings=reading.warnings)
 
 

@@ -66,8 +66,8 @@ def client_order_id(account_number: str, intent_id: str) -> str:
 def signable_bytes(approved: IntentApproved) -> bytes:
     """What a signature covers: a domain tag and one JSON object with sorted keys.
 
-    Decimals lose trailing zeros and times become UTC first, so that a round trip over the bus
-    gives the same bytes. Raises ValueError for a time without a zone or a number that is none.
+    Decimals as they print and times in UTC survive a round trip over the bus unchanged. Raises
+    ValueError for a time without a zone or an amount that is no number.
     """
     intent = approved.intent
     covered = {
@@ -79,7 +79,7 @@ def signable_bytes(approved: IntentApproved) -> bytes:
         "limit_price": _decimal_text(intent.limit_price),
         "order_type": intent.order_type.value,
         "position_intent": intent.position_intent.value if intent.position_intent else None,
-        "qty": intent.qty,
+        "qty": str(intent.qty),
         "side": intent.side.value,
         "stop_price": _decimal_text(intent.stop_price),
         "strategy": intent.strategy,
@@ -131,7 +131,7 @@ def _decimal_text(value: Decimal | None) -> str | None:
         return None
     if not value.is_finite():
         raise ValueError(f"{value} is not an amount")
-    return format(value.normalize() + Decimal(0), "f")
+    return str(value)
 
 
 def _time_text(value: dt.datetime) -> str:

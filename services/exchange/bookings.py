@@ -13,9 +13,7 @@ from services.exchange.order_states import OrderEvent
 from services.exchange.orders import Intent, Order, OrderType, Side, TimeInForce
 
 
-def book_fill(
-    books: Books, order: Order, qty: Decimal, price: Decimal, at: dt.datetime
-) -> None:
+def book_fill(books: Books, order: Order, qty: Decimal, price: Decimal, at: dt.datetime) -> None:
     """`qty` contracts or shares of the order traded at `price` dollars a share."""
     filled = order.filled_qty + qty
     paid = (order.filled_avg_price or ZERO) * order.filled_qty + price * qty
@@ -74,9 +72,7 @@ def book_delivery(books: Books, position: Position, session: Session, known: dt.
     )
 
 
-def book_liquidation(
-    books: Books, position: Position, price: Decimal, session: Session
-) -> None:
+def book_liquidation(books: Books, position: Position, price: Decimal, session: Session) -> None:
     """A long contract whose exercise the account cannot honour is sold at its intrinsic value."""
     order_id = books.new_id("order")
     order = Order(

@@ -12,7 +12,13 @@ from decimal import Decimal
 import msgspec
 
 from libs.common.money import ZERO
-from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right, parse_option_symbol
+from libs.common.symbols import (
+    SHARES_PER_CONTRACT,
+    OptionSymbol,
+    Right,
+    parse_option_symbol,
+    underlying_of,
+)
 from services.exchange.order_states import OrderEvent
 from services.exchange.orders import Intent, Order, Side
 
@@ -109,6 +115,10 @@ class Books(msgspec.Struct, kw_only=True):
     def open_on(self, symbol: str) -> list[Order]:
         return [order for order in self.open_orders.values() if order.symbol == symbol]
 
+    def positions_on(self) -> list[str]:
+        """The stocks that positions are in or on."""
+        return [underlying_of(symbol) for symbol in self.positions]
+
     def held(self, symbol: str) -> Decimal:
         position = self.positions.get(symbol)
         return position.qty if position else ZERO
@@ -194,9 +204,7 @@ class Books(msgspec.Struct, kw_only=True):
         """Contracts, long or short, that no working order is about to close (never negative)."""
         held = self.held(symbol)
         closing = Side.SELL if held > 0 else Side.BUY
-        in_orders = sum(
-            (o.remaining for o in self.open_on(symbol) if o.side is closing), ZERO
-        )
+        in_orders = sum((o.remaining for o in self.open_on(symbol) if o.side is closing), ZERO)
         return max(ZERO, abs(held) - in_orders)
 
     def qty_available(self, position: Position) -> Decimal:

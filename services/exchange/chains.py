@@ -82,7 +82,12 @@ def chain_at(
         near=levels.near, far=levels.far, spot=spot, strike=listing.strike, years=years
     )
     all_greeks = greeks(
-        spot=spot, strike=listing.strike, years=years, volatility=money, call=listing.call, rate=RATE
+        spot=spot,
+        strike=listing.strike,
+        years=years,
+        volatility=money,
+        call=listing.call,
+        rate=RATE,
     )
     value = np.maximum(all_greeks.price, _intrinsic(spot, listing.strike, listing.call))
     penny = listing.contracts[0].penny if len(listing) else True

@@ -1,4 +1,4 @@
-"""Seeded randomness: every number here is a pure function of its key, so order of use never matters.
+"""Seeded randomness: every number is a pure function of its key, so order of use never matters.
 
 Paths draw from a numpy generator keyed by (seed, symbol, date). Per-contract and per-minute draws
 (open interest, sizes, liquidity) come from a counter-based hash instead: a contract keeps its

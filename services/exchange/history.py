@@ -36,6 +36,11 @@ class History:
     def __contains__(self, symbol: str) -> bool:
         return symbol in self._column
 
+    def only(self, symbols: list[str]) -> History:
+        """The same history with these symbols alone; KeyError names one that is not in it."""
+        columns = [self._column[symbol] for symbol in symbols]
+        return History(self.dates, symbols, self._closes[:, columns])
+
     def close(self, symbol: str, day: int) -> float:
         return float(self._closes[day, self._column[symbol]])
 

@@ -53,6 +53,7 @@ class Market:
         self.listings = Listings(calendar, history, seed)
         self._paths = Paths(history, seed)
         self._levels = lru_cache(maxsize=1024)(self._levels_of)
+        self._closing = lru_cache(maxsize=CHAINS_KEPT)(self._closing_of)
         self._chain = lru_cache(maxsize=CHAINS_KEPT)(self._chain_of)
 
     @property
@@ -124,6 +125,10 @@ class Market:
             seed=self.seed,
         )
 
+    def closing_values(self, listing: Listing, moment: Moment) -> Floats:
+        """What today's contracts were worth at the close before, in whole cents."""
+        return self._closing(listing.underlying, moment.session)
+
     def open_interest(self, listing: Listing, moment: Moment) -> chains.Ints:
         return chains.open_interest(listing, self.seed, moment.session.index)
 
@@ -139,6 +144,19 @@ class Market:
             near=volatility.level(self.history, underlying, day),
             far=volatility.long_run(self.history, underlying, day),
         )
+
+    def _closing_of(self, underlying: str, session: Session) -> Floats:
+        before = self.calendar.session(session.index - 1)
+        listing = self.listings.listing(underlying, session)
+        chain = chains.chain_at(
+            listing,
+            spot=self.history.close(underlying, before.index),
+            years=self._years(listing.expiration, before, np.array([before.minutes])),
+            levels=self._levels(underlying, before.index),
+            seed=self.seed,
+            minute_key=0,
+        )
+        return np.maximum(np.round(chain.quotes.value, 2), 0.01)
 
     def _chain_of(self, underlying: str, session: Session, minute: int) -> Chain:
         listing = self.listings.listing(underlying, session)

@@ -30,7 +30,7 @@ class OrderEvent(StrEnum):
     REJECT = "reject"  # at the moment of its fill, for want of cash
 
 
-class IllegalTransition(Exception):
+class IllegalTransitionError(Exception):
     """The order's state does not allow this event; the state is unchanged."""
 
 
@@ -70,4 +70,4 @@ def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
     try:
         return TRANSITIONS[status][event]
     except KeyError:
-        raise IllegalTransition(f"an order that is {status} cannot {event}") from None
+        raise IllegalTransitionError(f"an order that is {status} cannot {event}") from None

@@ -132,7 +132,7 @@ class Order(msgspec.Struct, kw_only=True):
         )
 
     def apply(self, event: OrderEvent, at: dt.datetime) -> None:
-        """Move to the next state; raises IllegalTransition and changes nothing when there is none."""
+        """Move to the next state; raises IllegalTransitionError and changes nothing else."""
         self.status = next_status(self.status, event)
         self.updated_at = at
         match event:

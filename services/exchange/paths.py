@@ -33,12 +33,11 @@ class Paths:
         The last one is the real close as it is shipped, which may have a third decimal.
         """
         key = (symbol, day)
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._kept[key] = self._draw(symbol, day, minutes)
+        if key not in self._kept:
+            self._kept[key] = self._draw(symbol, day, minutes)
             if len(self._kept) > PATHS_KEPT:
                 self._kept.popitem(last=False)
-        return kept
+        return self._kept[key]
 
     def _draw(self, symbol: str, day: int, minutes: int) -> Floats:
         rng = generator(self._seed, "path", symbol, day)
@@ -56,4 +55,4 @@ class Paths:
         path = np.where(path >= 1.0, np.round(path, 2), np.maximum(np.round(path, 4), 0.0001))
         path[-1] = close
         path.setflags(write=False)
-        return path
+        return np.asarray(path)

@@ -1,6 +1,6 @@
 """What the exchange answers when it says no: Alpaca's status and code; the text is ours.
 
-Codes: ../shared facts in docs/exchange.md, "What is refused".
+The rules behind the codes: docs/exchange.md, "What is refused".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ RATE_LIMITED = 42910000
 NOT_OFFERED = 50110000
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  # an answer, not an error
     """An answer other than success; nothing was changed."""
 
     def __init__(self, status: int, code: int, message: str, **details: str) -> None:

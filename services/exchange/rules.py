@@ -39,9 +39,7 @@ def check(request: OrderRequest, books: Books, market: Market, moment: Moment) -
 # --- stocks ------------------------------------------------------------------------------------
 
 
-def _check_stock(
-    request: OrderRequest, books: Books, market: Market, moment: Moment
-) -> Admitted:
+def _check_stock(request: OrderRequest, books: Books, market: Market, moment: Moment) -> Admitted:
     if request.symbol not in market.history:
         raise unprocessable(f'asset "{request.symbol}" not found')
     if request.qty != request.qty.to_integral_value():

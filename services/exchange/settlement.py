@@ -15,8 +15,8 @@ from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
 from services.exchange.bookings import book_delivery, book_expiration, book_liquidation
 from services.exchange.books import Books, Position
 from services.exchange.calendar import Session
-from services.exchange.marks import equity
 from services.exchange.market import Market
+from services.exchange.marks import equity
 from services.exchange.order_states import OrderEvent
 from services.exchange.orders import TimeInForce
 

@@ -39,9 +39,11 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     """What to look for on one underlying's chain. Prices in dollars per share."""
 
     underlying: str
+    root: str
+    """The root of the underlying's standard contracts: `symbols.option_root`."""
     right: Right
     session: dt.date
-    spot: float
+    spot: Decimal
     settings: WheelSettings
     strike_min: Decimal | None = None
     yield_min_pct: float | None = None
@@ -50,7 +52,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     def strike_aim(self) -> float:
         """The strike OTM_PCT out of the money."""
         away = self.settings.otm_pct / 100
-        return self.spot * (1 - away if self.right is Right.PUT else 1 + away)
+        return float(self.spot) * (1 - away if self.right is Right.PUT else 1 + away)
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +89,8 @@ def choose(contracts: Sequence[ContractQuote], search: Search) -> Choice:
     offers.sort(key=lambda offer: rank(offer, search))
     recorded = [_offer_record(offer, place, search) for place, offer in _places(offers)]
     room = CANDIDATES_MAX - len(recorded)
-    nearest = heapq.nsmallest(room, left, key=lambda pair: _nearness(pair[0], search))
+    aim = search.strike_aim
+    nearest = heapq.nsmallest(room, left, key=lambda pair: _nearness(pair[0], aim))
     recorded += [_left_record(contract, reason) for contract, reason in nearest]
     return Choice(
         taken=offers[0] if offers else None,
@@ -144,17 +147,24 @@ def _strike_trouble(contract: ContractQuote, search: Search) -> str:
     strike = contract.strike
     if not strike.is_finite() or strike <= 0:
         return "strike is not a price"
-    root = contract.symbol[:-_OCC_TAIL]
-    own = option_root(search.underlying)
-    if option_root(root) != own:
-        adjusted = root.rstrip("0123456789") == own
-        return f"adjusted root {root}" if adjusted else f"not an option on {search.underlying}"
+    if contract.symbol[:-_OCC_TAIL] != search.root:
+        trouble = _root_trouble(contract.symbol[:-_OCC_TAIL], search)
+        if trouble:
+            return trouble
     put = search.right is Right.PUT
     if strike > search.spot if put else strike < search.spot:
         return "in the money"
     if search.strike_min is not None and strike < search.strike_min:
         return f"strike below cost basis {search.strike_min}"
     return ""
+
+
+def _root_trouble(root: str, search: Search) -> str:
+    if option_root(root) == search.root:
+        return ""
+    if option_root(root).rstrip("0123456789") == search.root:
+        return f"adjusted root {root}"
+    return f"not an option on {search.underlying}"
 
 
 def _date_trouble(contract: ContractQuote, search: Search) -> str:
@@ -229,9 +239,9 @@ def _places(offers: Sequence[Offer]) -> list[tuple[int, Offer]]:
     return list(enumerate(offers[:CANDIDATES_MAX], start=1))
 
 
-def _nearness(contract: ContractQuote, search: Search) -> tuple[bool, float, str]:
+def _nearness(contract: ContractQuote, aim: float) -> tuple[bool, float, str]:
     readable = contract.strike.is_finite()
-    distance = abs(float(contract.strike) - search.strike_aim) if readable else 0.0
+    distance = abs(float(contract.strike) - aim) if readable else 0.0
     return (not readable, distance, contract.symbol)
 
 

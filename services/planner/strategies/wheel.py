@@ -16,8 +16,9 @@ from libs.common.contracts import (
     Strategy,
     TimeInForce,
 )
-from libs.common.settings import PlannerSettings, WheelSettings
-from libs.common.symbols import SHARES_PER_CONTRACT, Right
+from libs.common.money import decimal_of
+from libs.common.settings import PlannerSettings
+from libs.common.symbols import SHARES_PER_CONTRACT, Right, option_root
 from services.planner.selection import Choice, Offer, Search, choose, usable_price
 from services.planner.strategies.holdings import Holdings
 from services.planner.strategies.proposals import Proposal, Wish
@@ -36,9 +37,10 @@ def propose(snapshot: SnapshotTaken, settings: PlannerSettings, holdings: Holdin
         return Proposal(notes=(f"wheel: {snapshot.symbol} has no quote",))
     search = Search(
         underlying=snapshot.symbol,
+        root=option_root(snapshot.symbol),
         right=Right.CALL,
         session=snapshot.session,
-        spot=spot,
+        spot=decimal_of(spot),
         settings=settings.wheel_for(snapshot.symbol),
     )
     trailed = snapshot.symbol in settings.trailing_stop.symbols
@@ -133,7 +135,7 @@ def _proposal(
         position_intent=PositionIntent.SELL_TO_OPEN,
         limit_price=offer.limit_price,
         reason=f"{choice.candidates[0].reason}; {reason}",
-        details=_details(offer, search.spot, search.settings) | details,
+        details=_details(offer, search) | details,
     )
     return msgspec.structs.replace(looked_at, wishes=(wish,))
 
@@ -142,19 +144,17 @@ def _count(choice: Choice) -> int:
     return len(choice.candidates) + choice.candidates_left_out
 
 
-def _details(
-    offer: Offer, spot: float, settings: WheelSettings
-) -> dict[str, str | int | float | None]:
+def _details(offer: Offer, search: Search) -> dict[str, str | int | float | None]:
     contract = offer.contract
     return {
-        "spot": spot,
+        "spot": float(search.spot),
         "strike": format(contract.strike, "f"),
         "expiration": contract.expiration.isoformat(),
         "days_to_expiration": offer.days,
         "bid": contract.bid,
         "ask": contract.ask,
         "delta": offer.delta,
-        "target_delta": settings.target_delta,
+        "target_delta": search.settings.target_delta,
         "implied_volatility": contract.implied_volatility,
         "open_interest": contract.open_interest,
         "annual_yield_pct": round(offer.annual_yield_pct, 2),

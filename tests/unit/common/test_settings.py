@@ -158,7 +158,7 @@ def test_no_error_shows_a_secret(tmp_path: Path, variable: str) -> None:
         {variable: f"{HIDDEN} with blanks"},
         {f"{variable}_FILE": HIDDEN},  # the secret itself, where a path belongs
         {f"{variable}_FILE": "key"},
-        {variable: f"https://user:{HIDDEN}@[host", "TICK_SECONDS": "x"},
+        {variable: f"https://user:{HIDDEN}@[host and blanks", "TICK_SECONDS": "x"},
     ):
         lines = complaints(tmp_path, environ)
         assert any(line.startswith(variable) for line in lines)
@@ -333,6 +333,12 @@ def test_user_and_password_come_together(tmp_path: Path, lonely: str) -> None:
 
 def test_the_defaults_break_no_rule() -> None:
     assert broken_rules(Settings()) == []
+
+
+def test_a_report_before_the_close_is_a_warning(tmp_path: Path) -> None:
+    early = load(tmp_path, {"REPORT_TIMEZONE": "Asia/Tokyo"})
+    assert early.warnings[0].startswith("REPORT_TIME")
+    assert load(tmp_path, {"REPORT_TIMEZONE": "Europe/Berlin"}).warnings == []
 
 
 # --- the file itself ---------------------------------------------------------------------------

@@ -1,0 +1,3 @@
+from services.exchange.service import main
+
+main()

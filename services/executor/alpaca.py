@@ -1,0 +1,136 @@
+"""The only door to alpaca-py in this room: submitting, looking up and listing orders, activities.
+
+Nothing here tries twice: alpaca-py's own repetition of POST requests is switched off, and what a
+missing answer means is decided by submit.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+from alpaca.trading import enums, requests
+from alpaca.trading.client import TradingClient
+
+from libs.common import wire
+from libs.common.broker import BrokerRefusedError, PacedClock, one_request
+from libs.common.contracts import AlpacaEnv, OrderIntended, OrderType
+from libs.common.settings import AlpacaSettings
+from services.executor.ledger import OPTION_AND_CASH_TYPES
+
+ORDERS_PAGE = 500
+ACTIVITIES_PAGE = 100
+PAGES_MAX = 50
+
+T = TypeVar("T")
+
+
+class _Client(threading.local):
+    def __init__(self, settings: AlpacaSettings, pace: PacedClock) -> None:
+        self.trading = TradingClient(
+            settings.api_key,
+            settings.secret_key,
+            paper=settings.env is not AlpacaEnv.LIVE,
+            url_override=settings.base_url,
+            raw_data=True,
+        )
+        self.trading._one_request = one_request(self.trading._session, settings, pace)  # type: ignore[method-assign,assignment]
+
+
+class OrderDesk:
+    """Blocking calls. Each raises BrokerRefusedError, BrokerUnreachableError or WireError."""
+
+    def __init__(self, settings: AlpacaSettings, pace: PacedClock) -> None:
+        self._client = _Client(settings, pace)
+
+    def _get(self, path: str, type_: type[T], what: str, params: dict[str, Any]) -> T:
+        found: T = wire.decode(self._client.trading.get(path, params), type_, what)  # type: ignore[assignment,arg-type]
+        return found
+
+    def account_number(self) -> str:
+        return self._get("/account", wire.WireAccount, "account", {}).account_number
+
+    def submit(self, intent: OrderIntended, client_order_id: str) -> wire.WireOrder:
+        """One POST through the SDK's own request models."""
+        answer = self._client.trading.submit_order(order_request(intent, client_order_id))
+        return wire.decode(answer, wire.WireOrder, "order")  # type: ignore[arg-type,return-value]
+
+    def by_client_order_id(self, client_order_id: str) -> wire.WireOrder | None:
+        """None when the broker does not know it now, which does not prove it never will."""
+        try:
+            return self._get(
+                "/orders:by_client_order_id",
+                wire.WireOrder,
+                "order",
+                {"client_order_id": client_order_id},
+            )
+        except BrokerRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def by_id(self, order_id: str) -> wire.WireOrder:
+        return self._get(f"/orders/{order_id}", wire.WireOrder, "order", {})
+
+    def open_orders(self) -> list[wire.WireOrder]:
+        """The open orders, newest first, at most one page; those beyond are looked up singly."""
+        params = {"status": "open", "limit": ORDERS_PAGE, "nested": "false"}
+        return self._get("/orders", list[wire.WireOrder], "open orders", params)
+
+    def activities_after(self, date: dt.date | None) -> list[wire.WireActivity]:
+        """Option events and dividends later than `date` (None: all there are), oldest first."""
+        found: list[wire.WireActivity] = []
+        params: dict[str, Any] = {
+            "activity_types": ",".join(OPTION_AND_CASH_TYPES),
+            "direction": "asc",
+            "page_size": ACTIVITIES_PAGE,
+        }
+        if date is not None:
+            params["after"] = date.isoformat()
+        for _ in range(PAGES_MAX):
+            page = self._get(
+                "/account/activities", list[wire.WireActivity], "account activities", params
+            )
+            found += page
+            if len(page) < ACTIVITIES_PAGE:
+                break
+            params["page_token"] = page[-1].id
+        return found
+
+
+def order_request(intent: OrderIntended, client_order_id: str) -> requests.OrderRequest:
+    """Prices lie on the grid already, so a float says them exactly enough for JSON."""
+    common: dict[str, Any] = {
+        "symbol": intent.symbol,
+        "qty": intent.qty,
+        "side": enums.OrderSide(intent.side.value),
+        "time_in_force": enums.TimeInForce(intent.time_in_force.value),
+        "client_order_id": client_order_id,
+    }
+    if intent.position_intent is not None:
+        common["position_intent"] = enums.PositionIntent(intent.position_intent.value)
+    match intent.order_type:
+        case OrderType.LIMIT:
+            return requests.LimitOrderRequest(limit_price=_float(intent.limit_price), **common)
+        case OrderType.TRAILING_STOP:
+            percent = _float(intent.trail_percent)
+            return requests.TrailingStopOrderRequest(trail_percent=percent, **common)
+        case OrderType.STOP:
+            return requests.StopOrderRequest(stop_price=_float(intent.stop_price), **common)
+        case OrderType.STOP_LIMIT:
+            return requests.StopLimitOrderRequest(
+                stop_price=_float(intent.stop_price),
+                limit_price=_float(intent.limit_price),
+                **common,
+            )
+        case OrderType.MARKET:
+            return requests.MarketOrderRequest(**common)
+
+
+def _float(value: Decimal | None) -> float:
+    if value is None:
+        raise msgspec.ValidationError("the order lacks a price its type needs")
+    return float(value)

@@ -1,0 +1,268 @@
+"""Carrying out approvals and following orders to their end: the executor's shell around money.
+
+The order of things is the guarantee. The row is committed before the POST; the row is committed
+again before the message is acknowledged; what is in doubt is resolved by asking, never by hoping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from libs.common.broker import BrokerError, BrokerRefusedError
+from libs.common.bus import BusError, Delivery, UndecodableError
+from libs.common.contracts import BotMode, IntentApproved, Severity
+from libs.common.database import DatabaseError
+from libs.common.promises import BrokenPromiseError
+from libs.common.runtime import Context, utc_now
+from libs.common.signing import client_order_id
+from libs.common.wire import WireError, WireOrder
+from services.executor.alpaca import OrderDesk
+from services.executor.lifecycle import IllegalTransitionError, OrderState
+from services.executor.orders import OrderChange, OrderRow, order_changed
+from services.executor.store import ExecutorStore
+from services.executor.submit import (
+    Step,
+    Verdict,
+    change_from,
+    is_news,
+    mismatch,
+    refusal_of_approval,
+    step_when_not_found,
+    verdict_of,
+)
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 1.0
+STALE_MARGIN = dt.timedelta(seconds=60)
+
+T = TypeVar("T")
+
+
+class Desk:
+    def __init__(self, context: Context, store: ExecutorStore, broker: OrderDesk | None) -> None:
+        """`broker` is None in dry mode: nothing here can reach the network then."""
+        self._context = context
+        self._settings = context.settings
+        self._store = store
+        self._broker = broker
+        self.account_number: str | None = None
+        self._busy: set[str] = set()
+        """client_order_ids being carried out, which following leaves alone."""
+
+    async def patiently(self, call: Callable[[], T], delivery: Delivery | None = None) -> T:
+        """The store's answer, however long the database is away; the message waits with us."""
+        warned = False
+        while True:
+            try:
+                return await asyncio.to_thread(call)
+            except DatabaseError as error:
+                if not warned:
+                    await self._context.alert(Severity.ERROR, "database", str(error))
+                    warned = True
+                if delivery is not None:
+                    await delivery.extend()
+                await asyncio.sleep(PATIENCE_SECONDS)
+
+    async def handle(self, delivery: Delivery) -> None:
+        """One approval, from the bus to a row that says what became of it."""
+        message = delivery.decode()
+        if not isinstance(message, IntentApproved):
+            raise UndecodableError(f"{delivery.subject}: not an approval")
+        order_id = client_order_id(message.account_number, message.intent.message_id)
+        self._busy.add(order_id)
+        try:
+            row = await self.patiently(lambda: self._store.begin(message, order_id), delivery)
+            if row.state is OrderState.APPROVED:
+                row = await self._carry_out(row, message, delivery)
+            await self.publish(row)
+            await delivery.ack()
+        finally:
+            self._busy.discard(order_id)
+
+    async def _carry_out(
+        self, row: OrderRow, approval: IntentApproved, delivery: Delivery
+    ) -> OrderRow:
+        """`approval` is what the bus delivered now, not what a row remembers of it."""
+        refusal = refusal_of_approval(
+            approval,
+            verify_key=self._settings.executor.verify_key or "",
+            account_number=self.account_number,
+            alpaca_env=self._settings.alpaca.env,
+            now=utc_now(),
+        )
+        if refusal is not None:
+            change = OrderChange(state=refusal.state, ts=utc_now(), note=refusal.reason)
+            await self._context.alert(
+                Severity.ERROR, "approval", f"{approval.intent.symbol}: {refusal.reason}"
+            )
+            return await self._write(row, change, delivery)
+        if self._settings.bot.mode is BotMode.DRY or self._broker is None:
+            note = "dry mode: nothing was sent"
+            dry = OrderChange(state=OrderState.DRY_RUN, ts=approval.intent.as_of, note=note)
+            return await self._write(row, dry, delivery)
+        row = await self._write(
+            row, OrderChange(state=OrderState.SUBMITTING, ts=approval.intent.as_of), delivery
+        )
+        return await self._post(row, delivery)
+
+    async def _post(self, row: OrderRow, delivery: Delivery | None) -> OrderRow:
+        """Sends a row that is `submitting`, once, and writes what is known afterwards."""
+        broker = self._broker
+        assert broker is not None  # noqa: S101  # dry mode never comes here
+        intent = row.approval.intent
+        try:
+            order = await asyncio.to_thread(broker.submit, intent, row.client_order_id)
+        except (BrokerError, WireError, ValueError) as error:
+            return await self._after_failed_post(row, error, delivery)
+        self._context.count("submitted")
+        return await self._write(row, change_from(order, utc_now()), delivery)
+
+    async def _after_failed_post(
+        self, row: OrderRow, error: BrokerError | ValueError, delivery: Delivery | None
+    ) -> OrderRow:
+        verdict = verdict_of(error)
+        text = str(error)
+        if verdict is Verdict.REJECTED:
+            await self._context.alert(
+                Severity.ERROR, "rejected", f"{row.approval.intent.symbol}: {text}"
+            )
+            change = OrderChange(
+                state=OrderState.REJECTED, ts=utc_now(), broker_status="rejected", note=text
+            )
+            row = await self._write(row, change, delivery)
+            if isinstance(error, BrokerRefusedError) and error.status == 401:
+                await self.publish(row)
+                raise BrokenPromiseError(f"Alpaca refuses the keys ({text})")
+            return row
+        if verdict is not Verdict.EXISTS:
+            await self._context.alert(
+                Severity.WARNING, "doubt", f"{row.approval.intent.symbol}: {text}; asking again"
+            )
+        now = utc_now()
+        return await self._write(
+            row,
+            OrderChange(state=OrderState.UNKNOWN, ts=now, doubt_since=now, note=text),
+            delivery,
+        )
+
+    # --- following -----------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """At the start: every row in doubt is resolved and every fact published before anything
+        new is taken. Rows that never got as far as `submitting` wait for their message.
+        """
+        for row in await self.patiently(self._store.unpublished_rows):
+            await self.publish(row)
+        for row in await self.patiently(self._store.open_rows):
+            if row.state is OrderState.SUBMITTING:
+                now = utc_now()
+                change = OrderChange(
+                    state=OrderState.UNKNOWN, ts=now, doubt_since=now, note="found at the start"
+                )
+                await self.publish(await self._write(row, change))
+        await self.follow()
+
+    async def follow(self) -> None:
+        """One look at everything open: say what was not said, end what was never begun, resolve
+        what is in doubt, take over what is new.
+        """
+        for row in await self.patiently(self._store.unpublished_rows):
+            if row.client_order_id not in self._busy:
+                await self.publish(row)
+        rows = [
+            row
+            for row in await self.patiently(self._store.open_rows)
+            if row.client_order_id not in self._busy
+        ]
+        for row in rows:
+            if row.state is OrderState.APPROVED:
+                await self._end_if_stale(row)
+        sent = [row for row in rows if row.state is not OrderState.APPROVED]
+        if sent and self._broker is not None:
+            await self._look_at_the_broker(sent, self._broker)
+
+    async def _end_if_stale(self, row: OrderRow) -> None:
+        """An approval whose message was given up would stay open for ever."""
+        now = utc_now()
+        if now < row.approval.expires_at + STALE_MARGIN:
+            return
+        note = "the approval expired before it was carried out"
+        change = OrderChange(state=OrderState.EXPIRED, ts=now, note=note)
+        await self.publish(await self._write(row, change))
+
+    async def _look_at_the_broker(self, rows: list[OrderRow], broker: OrderDesk) -> None:
+        shown = {
+            order.client_order_id: order for order in await asyncio.to_thread(broker.open_orders)
+        }
+        for row in rows:
+            order = shown.get(row.client_order_id)
+            if order is None and row.order_id is None:
+                await self._resolve(row, broker)
+                continue
+            if order is None and row.order_id is not None:
+                order = await asyncio.to_thread(broker.by_id, row.order_id)
+            if order is not None:
+                await self._take_over(row, order)
+
+    async def _resolve(self, row: OrderRow, broker: OrderDesk) -> None:
+        order = await asyncio.to_thread(broker.by_client_order_id, row.client_order_id)
+        if order is not None:
+            await self._take_over(row, order)
+            return
+        now = utc_now()
+        settle_seconds = self._settings.executor.settle_seconds
+        match step_when_not_found(row, now, settle_seconds):
+            case Step.WAIT:
+                return
+            case Step.GIVE_UP:
+                note = "the broker never showed it and its approval expired"
+                change = OrderChange(state=OrderState.EXPIRED, ts=now, note=note)
+                await self.publish(await self._write(row, change))
+            case Step.SEND_AGAIN:
+                sending = OrderChange(state=OrderState.SUBMITTING, ts=now, note="sent again")
+                row = await self._write(row, sending)
+                await self.publish(await self._post(row, None))
+
+    async def _take_over(self, row: OrderRow, order: WireOrder) -> None:
+        """Writes the broker's order over our row, if it says anything new."""
+        if row.order_id is None:
+            difference = mismatch(row, order)
+            if difference is not None:
+                await self._context.alert(
+                    Severity.ERROR, "mismatch", f"{row.client_order_id}: {difference}"
+                )
+        if not is_news(row, order):
+            return
+        try:
+            written = await self._write(row, change_from(order, utc_now()))
+        except IllegalTransitionError as error:
+            await self._context.alert(
+                Severity.ERROR, "order", f"{row.client_order_id}: the broker says so, but {error}"
+            )
+            return
+        await self.publish(written)
+
+    async def _write(
+        self, row: OrderRow, change: OrderChange, delivery: Delivery | None = None
+    ) -> OrderRow:
+        written = await self.patiently(lambda: self._store.change(row, change), delivery)
+        self._context.count(f"orders_{written.state.value}")
+        return written
+
+    async def publish(self, row: OrderRow) -> None:
+        """Publishes what the row says and notes that it did. A bus that is away is no harm: the
+        row stays unpublished and the next round says it again under the same id.
+        """
+        if row.published_revision >= row.revision:
+            return
+        try:
+            await self._context.bus.publish(order_changed(row, utc_now()))
+        except BusError as error:
+            log.warning("%s: it is published later", error)
+            return
+        await self.patiently(lambda: self._store.mark_published(row))

@@ -1,0 +1,59 @@
+"""Writes what passes on the bus to Postgres: ticks, plans, decisions, portfolios, alerts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from libs.common.bus import Delivery
+from libs.common.contracts import Severity
+from libs.common.runtime import Context, utc_now
+from libs.common.topology import RECORDERS, Consumer
+from services.executor.desk import Desk
+from services.executor.store import ExecutorStore
+
+
+class Recorder:
+    def __init__(self, context: Context, store: ExecutorStore, desk: Desk) -> None:
+        self._context = context
+        self._store = store
+        self._desk = desk
+
+    async def run(self) -> None:
+        """Until cancelled, one consumer each, so that a slow one holds up no other."""
+        async with asyncio.TaskGroup() as group:
+            for consumer in RECORDERS:
+                group.create_task(self._consume(consumer))
+
+    async def _consume(self, consumer: Consumer) -> None:
+        handle = self._dead_letter if consumer.stream == "DEADLETTERS" else self._record
+        await self._context.bus.consume(consumer, handle, on_poison=self._poison)
+
+    async def _record(self, delivery: Delivery) -> None:
+        message = delivery.decode()
+        await self._desk.patiently(lambda: self._store.record(message), delivery)
+        self._context.count("recorded")
+        await delivery.ack()
+
+    async def _poison(self, delivery: Delivery) -> None:
+        await self._context.alert(
+            Severity.ERROR, "poison", f"{delivery.subject}: {delivery.payload[:200]!r}"
+        )
+
+    async def _dead_letter(self, delivery: Delivery) -> None:
+        """The server's advisory that a message was given up."""
+        try:
+            advisory = msgspec.json.decode(delivery.payload)
+        except msgspec.DecodeError:
+            advisory = {"raw": repr(delivery.payload[:200])}
+        text = f"a message was given up: {advisory}"
+        message_id = f"dead-{delivery.sequence}"
+        await self._desk.patiently(
+            lambda: self._store.record_dead_letter(
+                delivery.subject, advisory, message_id, utc_now()
+            ),
+            delivery,
+        )
+        await self._context.alert(Severity.ERROR, "dead_letter", text[:500])
+        await delivery.ack()

@@ -1,0 +1,125 @@
+"""What to do with an approval, and what an answer of the broker means. Pure.
+
+After a timeout, a reset or a 5xx the order is `unknown`: it is looked up by its client_order_id.
+Not found does not mean it never arrived (the request may still be under way), so a settle time
+passes before the same id is sent again, and only while the approval is valid. Then the broker's
+own uniqueness is the last guard: "must be unique" means it had arrived.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from libs.common.broker import BrokerError, BrokerRefusedError
+from libs.common.contracts import AlpacaEnv, IntentApproved
+from libs.common.signing import verify
+from libs.common.wire import WireOrder
+from services.executor.lifecycle import OrderState, state_of
+from services.executor.orders import OrderChange, OrderRow
+
+DUPLICATE_ID_CODE = 40010001
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why an approval is not carried out."""
+
+    state: OrderState
+    reason: str
+
+
+def refusal_of_approval(
+    approval: IntentApproved,
+    *,
+    verify_key: str,
+    account_number: str | None,
+    alpaca_env: AlpacaEnv,
+    now: dt.datetime,
+) -> Refusal | None:
+    """None when the approval may be sent now. `account_number` None: not known, as in dry mode."""
+    if not verify(verify_key, approval):
+        return Refusal(OrderState.ERROR, "the approval's signature is not risk's")
+    if approval.alpaca_env is not alpaca_env:
+        return Refusal(OrderState.ERROR, f"the approval is for {approval.alpaca_env.value}")
+    if account_number is not None and approval.account_number != account_number:
+        return Refusal(OrderState.ERROR, "the approval is for another account")
+    if now >= approval.expires_at:
+        return Refusal(OrderState.EXPIRED, "the approval expired before it could be sent")
+    return None
+
+
+class Verdict(StrEnum):
+    """What a failed submit means."""
+
+    REJECTED = "rejected"
+    EXISTS = "exists"
+    NOT_NOW = "not_now"
+    UNKNOWN = "unknown"
+
+
+def verdict_of(error: BrokerError | ValueError) -> Verdict:
+    """A refusal is certain (4xx) or leaves doubt (5xx, no answer, an answer that is no order)."""
+    if not isinstance(error, BrokerRefusedError) or not error.certain:
+        return Verdict.UNKNOWN
+    if error.code == DUPLICATE_ID_CODE or error.status == 409 or "must be unique" in error.message:
+        return Verdict.EXISTS
+    if error.status in (408, 425, 429):
+        return Verdict.NOT_NOW if error.status == 429 else Verdict.UNKNOWN
+    return Verdict.REJECTED
+
+
+class Step(StrEnum):
+    """What to do next about an order in doubt that the broker does not show."""
+
+    WAIT = "wait"
+    SEND_AGAIN = "send_again"
+    GIVE_UP = "give_up"
+
+
+def step_when_not_found(row: OrderRow, now: dt.datetime, settle_seconds: float) -> Step:
+    doubt_since = row.doubt_since or row.approval.expires_at
+    if now < doubt_since + dt.timedelta(seconds=settle_seconds):
+        return Step.WAIT
+    if now < row.approval.expires_at:
+        return Step.SEND_AGAIN
+    return Step.GIVE_UP
+
+
+def change_from(order: WireOrder, now: dt.datetime) -> OrderChange:
+    """The row's change that the broker's order calls for."""
+    changed_at = order.changed_at
+    return OrderChange(
+        state=state_of(order.status),
+        ts=changed_at or now,
+        broker_status=order.status,
+        order_id=order.id,
+        filled_qty=order.filled_qty or Decimal(0),
+        filled_avg_price=order.filled_avg_price,
+        changed_at=changed_at,
+    )
+
+
+def is_news(row: OrderRow, order: WireOrder) -> bool:
+    """Whether the broker's order says anything the row does not."""
+    return (
+        order.status != row.broker_status
+        or (order.filled_qty or Decimal(0)) != row.filled_qty
+        or order.id != row.order_id
+    )
+
+
+def mismatch(row: OrderRow, order: WireOrder) -> str | None:
+    """How an order found under our id differs from what was approved, or None."""
+    intent = row.approval.intent
+    if order.symbol != intent.symbol:
+        return f"the broker's order is for {order.symbol}, approved was {intent.symbol}"
+    if order.side != intent.side.value:
+        return f"the broker's order is to {order.side}, approved was {intent.side.value}"
+    if order.qty != intent.qty:
+        return f"the broker's order is over {order.qty}, approved was {intent.qty}"
+    if order.limit_price is not None and order.limit_price != intent.limit_price:
+        return f"the broker's limit is {order.limit_price}, approved was {intent.limit_price}"
+    return None

@@ -1,0 +1,45 @@
+"""The planner room's shell: any number of instances share the snapshots of one consumer."""
+
+from __future__ import annotations
+
+from libs.common.bus import Delivery, UndecodableError
+from libs.common.contracts import Severity, SnapshotTaken
+from libs.common.runtime import Context, run_service, utc_now
+from libs.common.topology import PLANNER
+from services.planner.planning import plan
+
+
+class PlannerService:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def run(self) -> None:
+        self.context.ready()
+        await self.context.bus.consume(PLANNER, self._on_snapshot, on_poison=self._on_poison)
+
+    async def _on_snapshot(self, delivery: Delivery) -> None:
+        """Intents before the plan that names them; both ids are pure functions of the snapshot, so
+        doing this twice says the same once.
+        """
+        snapshot = delivery.decode()
+        if not isinstance(snapshot, SnapshotTaken):
+            raise UndecodableError(f"{delivery.subject}: not a snapshot")
+        outcome = plan(snapshot, self.context.settings.planner, at=utc_now())
+        for intent in outcome.intents:
+            await self.context.bus.publish(intent)
+            self.context.count("intents")
+        await self.context.bus.publish(outcome.plan)
+        self.context.count("plans")
+        await delivery.ack()
+
+    async def _on_poison(self, delivery: Delivery) -> None:
+        text = f"{delivery.subject}: {delivery.payload[:200]!r}"
+        await self.context.alert(Severity.ERROR, "poison", text)
+
+
+async def serve(context: Context) -> None:
+    await PlannerService(context).run()
+
+
+def main() -> int:
+    return run_service("planner", serve)

@@ -1,0 +1,3 @@
+from services.reporter.service import main
+
+raise SystemExit(main())

@@ -1,0 +1,30 @@
+"""When a trading day's summary is due. Pure: the broker's time and sessions come in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+
+def due_session(
+    market_now: dt.datetime, recent_sessions: Iterable[dt.date], report_time: dt.time, tz: dt.tzinfo
+) -> dt.date | None:
+    """The latest session whose report time has passed, or None.
+
+    A session's report time is its date at `report_time` in `tz`, so the summary of a Friday is
+    due on Friday evening and stays the latest until Monday evening; days without a session have
+    none. A time that a change to summer time skips counts as an hour later. Whether the session
+    was reported already is not known here.
+
+    Raises ValueError where `market_now` has no time zone.
+    """
+    if market_now.tzinfo is None:
+        raise ValueError("market_now needs a time zone")
+    # Compared in UTC: within one zone Python would compare the clocks on the wall.
+    now = market_now.astimezone(dt.UTC)
+    passed = [
+        session
+        for session in recent_sessions
+        if dt.datetime.combine(session, report_time, tzinfo=tz).astimezone(dt.UTC) <= now
+    ]
+    return max(passed, default=None)
