@@ -165,6 +165,7 @@ ledger = sa.Table(
     "ledger",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("ts", _TIME, nullable=False, index=True, comment="when our books first saw it"),
     sa.Column("date", sa.Date, nullable=False, index=True),
     sa.Column("event", sa.Text, nullable=False, index=True),
     sa.Column("activity_type", sa.Text, nullable=False),
@@ -181,9 +182,10 @@ ledger = sa.Table(
 portfolios = sa.Table(
     "portfolios",
     metadata,
-    sa.Column("session", sa.Date, primary_key=True, comment="the trading day; its last portfolio"),
+    sa.Column("session", sa.Date, primary_key=True),
     sa.Column("ts", _TIME, nullable=False),
-    sa.Column("payload_json", JSONB, nullable=False),
+    sa.Column("first_json", JSONB, nullable=False, comment="the session's first portfolio"),
+    sa.Column("payload_json", JSONB, nullable=False, comment="the session's last portfolio"),
     sa.Column("message_id", sa.Text, nullable=False),
     _recorded_at(),
 )
@@ -192,7 +194,9 @@ reports_sent = sa.Table(
     "reports_sent",
     metadata,
     sa.Column("session", sa.Date, primary_key=True),
-    sa.Column("status", sa.Text, nullable=False, comment="sending, sent, refused, unknown"),
+    sa.Column(
+        "status", sa.Text, nullable=False, comment="sending, sent, refused, unknown, printed"
+    ),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
     sa.Column("detail", sa.Text, nullable=False, server_default=""),
     sa.Column("changed_at", _TIME, nullable=False, server_default=sa.func.now()),

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from libs.common.bus import Bus, BusError, BusRefusedError
+from libs.common.bus import Bus, BusError, BusRefusedError, UndecodableError, decode_message
 from libs.common.contracts import AlertRaised, Heartbeat, Severity
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import Settings
@@ -111,6 +111,23 @@ class Context:
             await self.bus.publish(message, patience_seconds=1.0)
         except BusError as error:
             log.warning("the alert above did not reach the bus: %s", error)
+
+    def market_time(self) -> dt.datetime:
+        """The broker's time as market's heartbeats last told it; ours until then."""
+        return self.market_now or utc_now()
+
+    async def follow_market_time(self) -> None:
+        """For services without keys: learn the broker's time and sessions from market."""
+
+        def on_beat(subject: str, payload: bytes) -> None:
+            with contextlib.suppress(UndecodableError):
+                beat = decode_message(subject, payload)
+                if isinstance(beat, Heartbeat) and beat.market_now is not None:
+                    self.market_now = beat.market_now
+                    self.market_open = beat.market_open
+                    self.recent_sessions = beat.recent_sessions
+
+        await self.bus.watch("feed.ops.heartbeat.market.*", on_beat)
 
     def heartbeat(self) -> Heartbeat:
         self._beats += 1

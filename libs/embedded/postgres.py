@@ -71,6 +71,11 @@ class PostgresServer(msgspec.Struct, kw_only=True):
         """Makes the cluster the first time and starts it without waiting. Raises
         EmbeddedServerError.
         """
+        self.prepare()
+        self.launch()
+
+    def prepare(self) -> None:
+        """Makes the cluster if there is none (about a second). Raises EmbeddedServerError."""
         if port_taken(self.port):
             raise EmbeddedServerError(
                 f"port {self.port} of 127.0.0.1, which Postgres would listen on, is taken;"
@@ -82,6 +87,9 @@ class PostgresServer(msgspec.Struct, kw_only=True):
             _open_the_way((_binaries(), self.folder))
         if not (self.data / "PG_VERSION").exists():
             self._initialise(owner)
+
+    def launch(self) -> None:
+        """Starts the server on a prepared cluster without waiting; from the main thread."""
         command = [
             str(_binaries() / "postgres"),
             *("-D", str(self.data), "-p", str(self.port)),
@@ -90,7 +98,9 @@ class PostgresServer(msgspec.Struct, kw_only=True):
             *("-c", "log_min_messages=warning", "-c", "password_encryption=scram-sha-256"),
             *(() if self.durable else ("-c", "fsync=off")),
         ]
-        self.process = spawn(command, log_path=self.log_path, user=owner, cwd=self.folder)
+        self.process = spawn(
+            command, log_path=self.log_path, user=_unprivileged_owner(), cwd=self.folder
+        )
 
     def _initialise(self, owner: int | None) -> None:
         self.data.mkdir(mode=0o700, exist_ok=True)

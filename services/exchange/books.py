@@ -87,7 +87,7 @@ class Books(msgspec.Struct, kw_only=True):
     client_ids: dict[str, str] = {}  # client_order_id → id, for ever
     activities: list[Activity] = []
     ids_drawn: int = 0
-    revision: int = 0  # grows with every change; what tells the shell to save
+    revision: int = 0  # grows with every change; tells the shell to save
 
     def touch(self) -> None:
         self.revision += 1

@@ -11,7 +11,7 @@ import datetime as dt
 import math
 from decimal import Decimal
 from functools import lru_cache
-from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ STRIKE_RANGE = 0.35
 ADJUSTED_STRIKES = 3
 ADJUSTED_RATE = 0.35
 LISTINGS_KEPT = 256
+SERIES_KEPT = 4096
 # Options outside the penny programme, so that clients meet the coarser grid.
 NOT_PENNY = frozenset({"BBY", "RRC"})
 _WEEK = dt.timedelta(days=7)
@@ -36,39 +37,51 @@ _WIDEST_GRID = Decimal(5)
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a listing; `row` is its place in the listing's arrays."""
-
     symbol: str
     parts: OptionSymbol
     underlying: str
     penny: bool
-    row: int
 
     @property
     def is_call(self) -> bool:
         return self.parts.right is Right.CALL
 
 
-class Listing:
-    """The contracts of one underlying on one day, ordered by symbol, with columns for pricing."""
+class Series(NamedTuple):
+    """The contracts of one root, expiration and right, by strike, with columns for pricing.
 
-    def __init__(self, underlying: str, contracts: list[Contract], level: float) -> None:
+    Made once and shared by the listings of many days, for most of them change little.
+    """
+
+    contracts: tuple[Contract, ...]
+    strike: Floats
+    call: NDArray[np.bool_]
+    adjusted: NDArray[np.bool_]
+    expiration: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+
+
+class Listing:
+    """The contracts of one underlying on one day, ordered by symbol; columns as in Series."""
+
+    def __init__(self, underlying: str, series: list[Series], level: float) -> None:
+        ordered = sorted(series, key=lambda one: one.contracts[0].symbol)
         self.underlying = underlying
-        self.contracts = contracts
-        self.by_symbol = {contract.symbol: contract for contract in contracts}
-        self.strike: Floats = np.array([float(c.parts.strike) for c in contracts])
-        self.call: NDArray[np.bool_] = np.array([c.is_call for c in contracts])
-        self.adjusted: NDArray[np.bool_] = np.array([c.parts.adjusted for c in contracts])
-        self.expiration: NDArray[np.int64] = np.array(
-            [c.parts.expiration.toordinal() for c in contracts], dtype=np.int64
-        )
-        self.keys: NDArray[np.uint64] = np.array(
-            [key_of(c.symbol) for c in contracts], dtype=np.uint64
-        )
+        self.contracts = [contract for one in ordered for contract in one.contracts]
+        self.row_of = {contract.symbol: row for row, contract in enumerate(self.contracts)}
+        self.strike = np.concatenate([one.strike for one in ordered])
+        self.call = np.concatenate([one.call for one in ordered])
+        self.adjusted = np.concatenate([one.adjusted for one in ordered])
+        self.expiration = np.concatenate([one.expiration for one in ordered])
+        self.keys = np.concatenate([one.keys for one in ordered])
         self.level = level  # the close that the day's open interest is centred on
 
     def __len__(self) -> int:
         return len(self.contracts)
+
+    def find(self, symbol: str) -> Contract | None:
+        row = self.row_of.get(symbol)
+        return None if row is None else self.contracts[row]
 
 
 class Listings:
@@ -92,26 +105,17 @@ class Listings:
         return found
 
     def _listing(self, underlying: str, session: Session) -> Listing:
-        symbols: list[OptionSymbol] = []
-        for expiration in self.expirations(session.index):
-            strikes = self._strikes(underlying, session.index, expiration)
-            symbols += [
-                OptionSymbol(root=underlying, expiration=expiration, right=right, strike=strike)
-                for right in Right
-                for strike in strikes
-            ]
-        symbols += self._adjusted(underlying, session.index)
-        named = sorted(((str(symbol), symbol) for symbol in symbols), key=itemgetter(0))
-        penny = underlying not in NOT_PENNY
-        contracts = [
-            Contract(symbol=name, parts=parts, underlying=underlying, penny=penny, row=row)
-            for row, (name, parts) in enumerate(named)
+        series = [
+            _series(underlying, expiration, right, strikes)
+            for expiration in self.expirations(session.index)
+            for strikes in [self._strikes(underlying, session.index, expiration)]
+            for right in Right
         ]
-        return Listing(
-            underlying, contracts, self._history.close(underlying, max(0, session.index - 1))
-        )
+        series += self._adjusted(underlying, session.index)
+        before = self._history.close(underlying, max(0, session.index - 1))
+        return Listing(underlying, series, before)
 
-    def _strikes(self, underlying: str, day: int, expiration: dt.date) -> list[Decimal]:
+    def _strikes(self, underlying: str, day: int, expiration: dt.date) -> tuple[Decimal, ...]:
         days = MONTHLY_DAYS if is_monthly(expiration) else WEEKLY_DAYS
         listed_on = friday_of(expiration) - dt.timedelta(days=days)
         first = max(0, self._calendar.first_from(listed_on) - 1)
@@ -119,9 +123,9 @@ class Listings:
         grid = _grid(float(closes[0]))
         lowest = max(1, math.floor(float(closes.min()) * (1 - STRIKE_RANGE) / float(grid)))
         highest = math.ceil(float(closes.max()) * (1 + STRIKE_RANGE) / float(grid))
-        return [grid * n for n in range(lowest, highest + 1)]
+        return tuple(grid * n for n in range(lowest, highest + 1))
 
-    def _adjusted(self, underlying: str, day: int) -> list[OptionSymbol]:
+    def _adjusted(self, underlying: str, day: int) -> list[Series]:
         """A few contracts with an adjusted root, as a past split or merger leaves them."""
         chance = uniform(key_of(self._seed, "adjusted", underlying), [0])[0]
         if chance >= ADJUSTED_RATE:
@@ -129,11 +133,35 @@ class Listings:
         expiration = next(e for e in self.expirations(day) if is_monthly(e))
         strikes = self._strikes(underlying, day, expiration)
         middle = len(strikes) // 2
-        return [
-            OptionSymbol(root=f"{underlying}1", expiration=expiration, right=right, strike=strike)
-            for right in Right
-            for strike in strikes[middle : middle + ADJUSTED_STRIKES]
-        ]
+        few = strikes[middle : middle + ADJUSTED_STRIKES]
+        return [_series(f"{underlying}1", expiration, right, few) for right in Right]
+
+
+@lru_cache(maxsize=SERIES_KEPT)
+def _series(root: str, expiration: dt.date, right: Right, strikes: tuple[Decimal, ...]) -> Series:
+    symbols = [
+        OptionSymbol(root=root, expiration=expiration, right=right, strike=strike)
+        for strike in strikes
+    ]
+    underlying = symbols[0].underlying
+    contracts = tuple(
+        Contract(
+            symbol=str(parts),
+            parts=parts,
+            underlying=underlying,
+            penny=underlying not in NOT_PENNY,
+        )
+        for parts in symbols
+    )
+    count = len(contracts)
+    return Series(
+        contracts=contracts,
+        strike=np.array([float(strike) for strike in strikes]),
+        call=np.full(count, right is Right.CALL),
+        adjusted=np.full(count, symbols[0].adjusted),
+        expiration=np.full(count, expiration.toordinal(), dtype=np.int64),
+        keys=np.array([key_of(c.symbol) for c in contracts], dtype=np.uint64),
+    )
 
 
 def _grid(price: float) -> Decimal:

@@ -93,12 +93,12 @@ class Market:
         parts = parse_option_symbol(symbol)
         if parts is None or parts.underlying not in self.history:
             return None
-        return self.listing(parts.underlying, moment).by_symbol.get(symbol)
+        return self.listing(parts.underlying, moment).find(symbol)
 
     def listed(self, symbol: str, session: Session) -> Contract:
         """A contract that is known to be listed; KeyError when it is not."""
-        underlying = underlying_of(symbol)
-        return self.listings.listing(underlying, session).by_symbol[symbol]
+        listing = self.listings.listing(underlying_of(symbol), session)
+        return listing.contracts[listing.row_of[symbol]]
 
     def chain(self, underlying: str, moment: Moment) -> Chain:
         return self._chain(underlying, moment.session, moment.minute)

@@ -115,7 +115,7 @@ def _optional(body: Body, name: str, maximum: Decimal) -> Decimal | None:
         return None
     if isinstance(raw, bool) or not isinstance(raw, str | int | float):
         raise unprocessable(f"{name} must be a number")
-    text = str(raw)
+    text = repr(raw) if isinstance(raw, float) else str(raw)[: _DIGITS_MAX + 1]
     if len(text) > _DIGITS_MAX or not text.isascii():
         raise unprocessable(f"{name} is not a number of ordinary size")
     try:

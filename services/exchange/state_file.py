@@ -40,7 +40,9 @@ def load(path: Path, *, seed: int, symbols: list[str]) -> Books | None:
 
 
 def save(path: Path, books: Books, symbols: list[str]) -> None:
-    state = SavedState(seed=books.seed, symbols=symbols, books=books)
+    # How often the books changed says how time was cut into steps, which must leave no trace.
+    kept = msgspec.structs.replace(books, revision=0)
+    state = SavedState(seed=books.seed, symbols=symbols, books=kept)
     temporary = path.with_name(path.name + ".new")
     temporary.write_bytes(msgspec.json.encode(state))
     os.replace(temporary, path)

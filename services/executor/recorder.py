@@ -8,7 +8,7 @@ import msgspec
 
 from libs.common.bus import Delivery
 from libs.common.contracts import Severity
-from libs.common.runtime import Context, utc_now
+from libs.common.runtime import Context
 from libs.common.topology import RECORDERS, Consumer
 from services.executor.desk import Desk
 from services.executor.store import ExecutorStore
@@ -32,7 +32,9 @@ class Recorder:
 
     async def _record(self, delivery: Delivery) -> None:
         message = delivery.decode()
-        await self._desk.patiently(lambda: self._store.record(message), delivery)
+        await self._desk.patiently(
+            lambda: self._store.record(message, self._context.market_time()), delivery
+        )
         self._context.count("recorded")
         await delivery.ack()
 
@@ -51,7 +53,7 @@ class Recorder:
         message_id = f"dead-{delivery.sequence}"
         await self._desk.patiently(
             lambda: self._store.record_dead_letter(
-                delivery.subject, advisory, message_id, utc_now()
+                delivery.subject, advisory, message_id, self._context.market_time()
             ),
             delivery,
         )

@@ -53,6 +53,7 @@ class ExecutorService:
         self.recorder = Recorder(context, self.store, self.desk)
 
     async def run(self) -> None:
+        await self.context.follow_market_time()
         await self._meet_the_database()
         await self._take_the_lock()
         if self.broker is not None:
@@ -161,7 +162,7 @@ class ExecutorService:
             entry = entry_of(activity, utc_now())
             if entry is None:
                 continue
-            ts = activity.transaction_time or utc_now()
+            ts = self.context.market_time()
             if await self.desk.patiently(partial(self.store.enter, entry, ts)):
                 self.context.count(f"ledger_{entry.event.value}")
         for entry in await self.desk.patiently(self.store.unpublished_entries):

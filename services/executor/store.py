@@ -7,7 +7,7 @@ Rows that came from the bus carry their message id, so writing one twice changes
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -169,6 +169,7 @@ class ExecutorStore:
             done = connection.execute(
                 insert(db.ledger)
                 .values(
+                    ts=ts,
                     date=entry.date or ts.date(),
                     event=entry.event.value,
                     activity_type=entry.activity_type,
@@ -205,12 +206,14 @@ class ExecutorStore:
 
     # --- recording -----------------------------------------------------------------------------
 
-    def record(self, message: Message) -> None:
-        """Writes one message of the bus to its table. Unknown types are a programming error."""
+    def record(self, message: Message, now: dt.datetime) -> None:
+        """Writes one message of the bus to its table; `now` is the broker's time, for those that
+        carry none. Unknown types are a programming error.
+        """
         writer = _WRITERS[type(message)]
         doing = f"recording {message.subject}"
         with database_errors(doing), self._engine.begin() as connection:
-            writer(connection, message)
+            writer(connection, message, now)
 
     def record_dead_letter(
         self, subject: str, payload: Any, message_id: str, ts: dt.datetime
@@ -341,7 +344,7 @@ def _write_event(
     )
 
 
-def _record_tick(connection: sa.Connection, ticked: MarketTicked) -> None:
+def _record_tick(connection: sa.Connection, ticked: MarketTicked, _now: dt.datetime) -> None:
     account = ticked.account
     note = "; ".join([ticked.cause, *ticked.errors])
     connection.execute(
@@ -361,7 +364,7 @@ def _record_tick(connection: sa.Connection, ticked: MarketTicked) -> None:
     )
 
 
-def _record_plan(connection: sa.Connection, plan: PlanMade) -> None:
+def _record_plan(connection: sa.Connection, plan: PlanMade, _now: dt.datetime) -> None:
     connection.execute(
         insert(db.plans)
         .values(
@@ -375,7 +378,9 @@ def _record_plan(connection: sa.Connection, plan: PlanMade) -> None:
     )
 
 
-def _record_decision(connection: sa.Connection, decision: IntentApproved | IntentBlocked) -> None:
+def _record_decision(
+    connection: sa.Connection, decision: IntentApproved | IntentBlocked, _now: dt.datetime
+) -> None:
     approved = isinstance(decision, IntentApproved)
     status = "pending_new" if approved else "blocked"
     connection.execute(_intent_row(decision.intent, status))
@@ -398,10 +403,16 @@ def _record_decision(connection: sa.Connection, decision: IntentApproved | Inten
         _write_event(connection, "blocked", decision.intent.as_of, payload, decision.message_id)
 
 
-def _record_portfolio(connection: sa.Connection, book: PortfolioObserved) -> None:
+def _record_portfolio(
+    connection: sa.Connection, book: PortfolioObserved, _now: dt.datetime
+) -> None:
     """Only the newest of each session is kept: the day's closing book."""
     statement = insert(db.portfolios).values(
-        session=book.session, ts=book.as_of, payload_json=_json(book), message_id=book.message_id
+        session=book.session,
+        ts=book.as_of,
+        first_json=_json(book),
+        payload_json=_json(book),
+        message_id=book.message_id,
     )
     new = statement.excluded
     connection.execute(
@@ -413,11 +424,11 @@ def _record_portfolio(connection: sa.Connection, book: PortfolioObserved) -> Non
     )
 
 
-def _record_alert(connection: sa.Connection, alert: AlertRaised) -> None:
-    _write_event(connection, f"alert.{alert.severity.value}", alert.at, alert, alert.message_id)
+def _record_alert(connection: sa.Connection, alert: AlertRaised, now: dt.datetime) -> None:
+    _write_event(connection, f"alert.{alert.severity.value}", now, alert, alert.message_id)
 
 
-_WRITERS: dict[type[Message], Callable[[sa.Connection, Any], None]] = {
+_WRITERS: dict[type[Message], Callable[[sa.Connection, Any, dt.datetime], None]] = {
     MarketTicked: _record_tick,
     PlanMade: _record_plan,
     IntentApproved: _record_decision,
@@ -425,7 +436,3 @@ _WRITERS: dict[type[Message], Callable[[sa.Connection, Any], None]] = {
     PortfolioObserved: _record_portfolio,
     AlertRaised: _record_alert,
 }
-
-
-def recorded_types() -> Iterable[type[Message]]:
-    return _WRITERS.keys()

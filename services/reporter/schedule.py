@@ -21,10 +21,14 @@ def due_session(
     if market_now.tzinfo is None:
         raise ValueError("market_now needs a time zone")
     # Compared in UTC: within one zone Python would compare the clocks on the wall.
-    now = market_now.astimezone(dt.UTC)
     passed = [
         session
         for session in recent_sessions
-        if dt.datetime.combine(session, report_time, tzinfo=tz).astimezone(dt.UTC) <= now
+        if report_moment(session, report_time, tz) <= market_now
     ]
     return max(passed, default=None)
+
+
+def report_moment(session: dt.date, report_time: dt.time, tz: dt.tzinfo) -> dt.datetime:
+    """When a session's summary is due, in UTC."""
+    return dt.datetime.combine(session, report_time, tzinfo=tz).astimezone(dt.UTC)

@@ -45,12 +45,7 @@ from libs.common.symbols import SHARES_PER_CONTRACT, Right, parse_option_symbol
 NEW_YORK = ZoneInfo("America/New_York")
 _FAILED = frozenset({"error", "rejected"})
 _ENDS_OPTION = frozenset(
-    {
-        LedgerEvent.ASSIGNED,
-        LedgerEvent.CALLED_AWAY,
-        LedgerEvent.EXERCISED,
-        LedgerEvent.EXPIRED,
-    }
+    {LedgerEvent.ASSIGNED, LedgerEvent.CALLED_AWAY, LedgerEvent.EXERCISED, LedgerEvent.EXPIRED}
 )
 
 
@@ -84,7 +79,7 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
 class FillRow(msgspec.Struct, frozen=True, kw_only=True):
     """One fill, or an order's fills of one day at their average price."""
 
-    at: dt.datetime
+    ts: dt.datetime
     symbol: str
     side: Side
     qty: Decimal
@@ -112,10 +107,10 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 class DayBooks(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of one session and what stood before it.
 
-    `ticks`, `orders`, `ledger`, `blocks` and `events` are the session's; `blocks` counts each
-    reason. `previous_equity` is the last tick's before the session. `positions` are the latest
-    portfolio's; of the ledger, each row belongs to one session only. `fills_before` and `ledger_before` are everything before the session.
-    `opening_positions` are the portfolio before the first fill on the books, where it is known.
+    `ticks`, `orders`, `ledger`, `blocks` (reason to count) and `events` are the session's; each
+    row of the ledger belongs to one session only. `previous_equity` is the last tick's before it.
+    `fills_before` and `ledger_before` are everything before it. `positions` are the latest
+    portfolio's, `opening_positions` those before the first fill on the books, where known.
     """
 
     session: dt.date
@@ -126,6 +121,8 @@ class DayBooks(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[OrderRow] = []
     ledger: list[LedgerRow] = []
     approved: int = 0
+    blocked: int | None = None
+    """Intents blocked; None where each has one reason, so that `blocks` adds up to it."""
     blocks: dict[str, int] = {}
     events: list[EventRow] = []
     positions: list[PositionView] = []
@@ -233,7 +230,7 @@ def summarise(books: DayBooks) -> DaySummary:
         ledger=ledger,
         short_options=_short_options(books),
         approved=books.approved,
-        blocked=sum(books.blocks.values()),
+        blocked=sum(books.blocks.values()) if books.blocked is None else books.blocked,
         blocks=_counted(books.blocks),
         errors=_errors(books),
         warnings=sum(event.severity is Severity.WARNING for event in books.events),
@@ -331,7 +328,7 @@ def basis_before(books: DayBooks) -> BasisBook:
     """The average prices as the session began, from every row before it in order of time."""
     basis = BasisBook(books.opening_positions)
     rows: list[tuple[dt.date, int, dt.datetime, FillRow | LedgerRow]] = [
-        (fill.at.astimezone(NEW_YORK).date(), 0, fill.at, fill) for fill in books.fills_before
+        (fill.ts.astimezone(NEW_YORK).date(), 0, fill.ts, fill) for fill in books.fills_before
     ]
     for row in books.ledger_before:
         day = row.date or books.session - dt.timedelta(days=1)
@@ -353,7 +350,7 @@ def filled_today(order: OrderRow) -> FillRow | None:
     paid = order.filled_qty * order.filled_avg_price
     paid -= order.filled_qty_before * (order.filled_avg_price_before or ZERO)
     return FillRow(
-        at=order.changed_at, symbol=order.symbol, side=order.side, qty=qty, price=paid / qty
+        ts=order.changed_at, symbol=order.symbol, side=order.side, qty=qty, price=paid / qty
     )
 
 

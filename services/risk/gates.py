@@ -281,13 +281,11 @@ def check_duplicate(intent: OrderIntended, book: Book, *, decided: bool) -> Chec
         return CheckResult(ok=False, reason="this intent was decided already")
     for reservation in book.reservations:
         if _repeats(intent, reservation, book):
-            return CheckResult(
-                ok=False, reason=f"duplicate of pending intent {reservation.intent_id}"
-            )
+            return CheckResult(ok=False, reason=f"repeats pending intent {reservation.intent_id}")
     if parse_option_symbol(intent.symbol) is not None:
         for order in book.portfolio.open_orders:
             if (order.symbol, order.side) == (intent.symbol, intent.side):
-                return CheckResult(ok=False, reason=f"duplicate of open order {order.order_id}")
+                return CheckResult(ok=False, reason=f"repeats open order {order.order_id}")
     return CheckResult(ok=True, reason="nothing like it is pending")
 
 

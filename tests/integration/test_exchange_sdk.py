@@ -288,6 +288,22 @@ def test_a_trailing_stop_holds_its_shares_until_cancelled(client: TradingClient)
     assert (final.value.status_code, final.value.code) == (422, 42210000)
 
 
+def test_all_open_orders_are_cancelled_at_once(client: TradingClient) -> None:
+    for price in (10, 11):
+        client.submit_order(
+            LimitOrderRequest(
+                symbol="MSFT",
+                qty=1,
+                side=OrderSide.BUY,
+                time_in_force=TimeInForce.GTC,
+                limit_price=price,
+            )
+        )
+    statuses = [answer.status for answer in client.cancel_orders()]
+    assert statuses == [200, 200]
+    assert client.get_orders() == []
+
+
 def test_without_the_right_keys_nothing_is_answered(exchange: Running) -> None:
     assert requests.get(f"{exchange.url}/v2/account", timeout=5).status_code == 401
     stranger = TradingClient("other", "keys", url_override=exchange.url)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.exchange.http import market_data, option_contracts, trading
-from services.exchange.http.call import Call
+from services.exchange.http.call import Call, MultiStatus
 from services.exchange.http.rate_limit import RateLimit
 from services.exchange.refusals import RATE_LIMITED, Refusal, malformed, not_found, not_offered
 from services.exchange.venue import SYNTHETIC_NOTE, Venue
@@ -41,6 +41,7 @@ TRADING: dict[tuple[str, str], Endpoint] = {
     ("GET", "/v2/positions/{symbol}"): trading.position,
     ("POST", "/v2/orders"): trading.submit_order,
     ("GET", "/v2/orders"): trading.orders,
+    ("DELETE", "/v2/orders"): trading.cancel_orders,
     ("GET", "/v2/orders:by_client_order_id"): trading.order_by_client_id,
     ("GET", "/v2/orders/{order_id}"): trading.order,
     ("DELETE", "/v2/orders/{order_id}"): trading.cancel_order,
@@ -103,9 +104,7 @@ class Face:
             )
             answer = endpoint(call)
             self._venue.save_changes()
-            if answer is None:
-                return Response(status_code=204, headers=limit.headers())
-            return _json(answer, 200, limit.headers())
+            return _success(answer, limit.headers())
 
         return handle
 
@@ -163,6 +162,14 @@ def _json(content: Any, status: int, headers: dict[str, str] | None = None) -> R
     return Response(
         msgspec.json.encode(content), status, headers=headers, media_type="application/json"
     )
+
+
+def _success(answer: Any, headers: dict[str, str]) -> Response:
+    if answer is None:
+        return Response(status_code=204, headers=headers)
+    if isinstance(answer, MultiStatus):
+        return _json(answer.parts, 207, headers)
+    return _json(answer, 200, headers)
 
 
 def _answer(refusal: Refusal) -> Response:

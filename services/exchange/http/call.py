@@ -13,6 +13,12 @@ from services.exchange.refusals import malformed
 from services.exchange.venue import Venue
 
 
+class MultiStatus(msgspec.Struct, frozen=True):
+    """An answer of status 207: what became of each part of the request."""
+
+    parts: list[Any]
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     venue: Venue
     moment: Moment

@@ -188,7 +188,7 @@ def _snapshots(call: Call) -> dict[str, View]:
     for underlying, symbols in by_underlying.items():
         if underlying in call.market.history:
             chain = call.market.chain(underlying, call.moment)
-            listed = chain.listing.by_symbol
-            rows = [listed[symbol].row for symbol in symbols if symbol in listed]
+            row_of = chain.listing.row_of
+            rows = [row_of[symbol] for symbol in symbols if symbol in row_of]
             found |= option_snapshots(chain, rows, call.moment)
     return found

@@ -96,7 +96,7 @@ def contract(call: Call) -> Any:
     if found is None:
         found = _by_id(call, wanted)
     listing = call.market.listing(found.underlying, call.moment)
-    return _views(call, [(listing, found.row)])[0]
+    return _views(call, [(listing, listing.row_of[found.symbol])])[0]
 
 
 def _by_id(call: Call, wanted: str) -> Any:

@@ -13,6 +13,7 @@ from services.exchange.refusals import Refusal, unprocessable
 
 Query = Mapping[str, str]
 SYMBOLS_MAX = 1000
+YEAR_MIN, YEAR_MAX = 1900, 2200
 
 
 def _wrong(name: str, value: str, allowed: str) -> Refusal:
@@ -89,12 +90,19 @@ def _instant(name: str, text: str) -> dt.datetime:
     try:
         if len(text) == 10:
             midnight = dt.datetime.combine(dt.date.fromisoformat(text), dt.time(), NEW_YORK)
-            return midnight.astimezone(dt.UTC)
+            return _of_our_time(name, text, midnight.astimezone(dt.UTC))
         # A plus sign that was not escaped arrives as a space.
         value = dt.datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+        value = (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         raise _wrong(name, text, "an RFC 3339 time or a date") from None
+    return _of_our_time(name, text, value)
+
+
+def _of_our_time(name: str, text: str, value: dt.datetime) -> dt.datetime:
+    if not YEAR_MIN <= value.year <= YEAR_MAX:  # beyond, conversions between zones overflow
+        raise _wrong(name, text, f"a time of the years {YEAR_MIN} to {YEAR_MAX}")
+    return value
 
 
 def page_token(query: Query, name: str = "page_token") -> str | None:

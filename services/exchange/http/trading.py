@@ -9,7 +9,7 @@ from typing import Any
 from services.exchange.books import Activity
 from services.exchange.calendar import NEW_YORK
 from services.exchange.http import query as q
-from services.exchange.http.call import Call
+from services.exchange.http.call import Call, MultiStatus
 from services.exchange.orders import Order
 from services.exchange.refusals import not_found, unprocessable
 from services.exchange.views import (
@@ -100,6 +100,14 @@ def cancel_order(call: Call) -> Any:
     return NO_CONTENT
 
 
+def cancel_orders(call: Call) -> Any:
+    """One entry per open order, as Alpaca's multi-status answer."""
+    order_ids = list(call.books.open_orders)
+    for order_id in order_ids:
+        call.venue.exchange.cancel(order_id, call.moment.now)
+    return MultiStatus([{"id": order_id, "status": 200} for order_id in order_ids])
+
+
 def orders(call: Call) -> Any:
     """Bounds are exclusive; newest first unless direction=asc."""
     limit = q.whole(call.query, "limit", default=ORDERS_DEFAULT, maximum=ORDERS_MAX)
@@ -127,7 +135,8 @@ def _of_status(call: Call) -> Iterable[Order]:
 
 
 def _wanted(call: Call, order: Order) -> bool:
-    symbols, side = q.symbols(call.query), call.query.get("side")
+    symbols = q.symbols(call.query)
+    side = q.choice(call.query, "side", ("buy", "sell", ""), "")
     return (not symbols or order.symbol in symbols) and (not side or order.side == side)
 
 

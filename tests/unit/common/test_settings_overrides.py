@@ -111,7 +111,7 @@ ODD = st.one_of(
 
 @pytest.mark.parametrize("variable", VARIABLES)
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=ODD)
 def test_any_text_in_any_variable_gives_settings_or_an_error_that_names_it(
@@ -127,7 +127,7 @@ def test_any_text_in_any_variable_gives_settings_or_an_error_that_names_it(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=st.one_of(st.text(max_size=80), st.lists(ODD, max_size=3).map("\n".join)))
 def test_any_text_in_the_files_gives_settings_or_an_error(tmp_path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,12 +24,11 @@ def utc(*parts: int) -> dt.datetime:
     return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[misc,arg-type]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # exchange_calendars on pandas 3.1
 def test_the_shipped_sessions_are_exchange_calendars() -> None:
     for year in (1990, 2001, 2020, 2023):
         first, last = dt.date(year, 1, 1), dt.date(year, 12, 31)
-        shipped = [
-            (s.date, s.close.astimezone(dt.UTC)) for s in CALENDAR.between(first, last)
-        ]
+        shipped = [(s.date, s.close.astimezone(dt.UTC)) for s in CALENDAR.between(first, last)]
         computed = compute_rows(first, last)
         assert [date for date, _ in shipped] == [date for date, _ in computed]
         half_days = [date for date, close in computed if close < dt.time(16)]

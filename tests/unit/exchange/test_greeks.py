@@ -75,4 +75,4 @@ def test_a_whole_chain_is_one_call() -> None:
     strikes = np.linspace(50, 150, 101)
     found = greeks(spot=100, strike=strikes, years=0.1, volatility=0.2, call=True, rate=0.0)
     assert all(column.shape == (101,) for column in found)
-    assert np.all(np.diff(found.delta) < 0)
+    assert np.all(np.diff(found.delta) <= 0)

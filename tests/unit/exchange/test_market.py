@@ -68,7 +68,9 @@ def test_a_chain_admits_no_arbitrage(symbol: str, day: int, minute: int) -> None
             of_one = (chain.listing.expiration == expiration) & (call == right)
             of_one &= ~chain.listing.adjusted
             rising = value[of_one] if not right else -value[of_one]
-            assert np.all(np.diff(rising) >= -1e-6), "a put's value rises with strike, a call's falls"
+            assert np.all(np.diff(rising) >= -1e-6), (
+                "a put's value rises with strike, a call's falls"
+            )
 
 
 @given(STOCKS, DAYS, MINUTES)
@@ -98,7 +100,7 @@ def test_a_listed_contract_stays_until_it_expires(symbol: str, day: int) -> None
     gone = [
         contract.symbol
         for contract in before.contracts
-        if contract.symbol not in after.by_symbol
+        if contract.symbol not in after.row_of
         and not contract.parts.adjusted
         and contract.parts.expiration >= tomorrow.session.date
     ]
@@ -123,8 +125,8 @@ def test_a_contract_alone_is_quoted_as_in_its_chain() -> None:
     chain = MARKET.chain("AAPL", now)
     for contract in chain.listing.contracts[::97]:
         alone = MARKET.option_quotes(contract, now.session, 90, 90)
-        assert alone.bid[0] == chain.quotes.bid[contract.row]
-        assert alone.ask[0] == chain.quotes.ask[contract.row]
+        assert alone.bid[0] == chain.quotes.bid[chain.listing.row_of[contract.symbol]]
+        assert alone.ask[0] == chain.quotes.ask[chain.listing.row_of[contract.symbol]]
 
 
 def test_chains_have_gaps_as_real_ones_do() -> None:

@@ -78,6 +78,9 @@ def upgrade() -> None:
     op.create_table(
         "ledger",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column(
+            "ts", sa.DateTime(timezone=True), nullable=False, comment="when our books first saw it"
+        ),
         sa.Column("date", sa.Date(), nullable=False),
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("activity_type", sa.Text(), nullable=False),
@@ -99,6 +102,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_ledger_date"), "ledger", ["date"], unique=False)
     op.create_index(op.f("ix_ledger_event"), "ledger", ["event"], unique=False)
+    op.create_index(op.f("ix_ledger_ts"), "ledger", ["ts"], unique=False)
     op.create_table(
         "order_intents",
         sa.Column("id", sa.Text(), nullable=False, comment="the intent's message id"),
@@ -197,11 +201,20 @@ def upgrade() -> None:
     op.create_index(op.f("ix_plans_ts"), "plans", ["ts"], unique=False)
     op.create_table(
         "portfolios",
-        sa.Column(
-            "session", sa.Date(), nullable=False, comment="the trading day; its last portfolio"
-        ),
+        sa.Column("session", sa.Date(), nullable=False),
         sa.Column("ts", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("payload_json", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "first_json",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="the session's first portfolio",
+        ),
+        sa.Column(
+            "payload_json",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="the session's last portfolio",
+        ),
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column(
             "recorded_at",
@@ -214,7 +227,9 @@ def upgrade() -> None:
     op.create_table(
         "reports_sent",
         sa.Column("session", sa.Date(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False, comment="sending, sent, refused, unknown"),
+        sa.Column(
+            "status", sa.Text(), nullable=False, comment="sending, sent, refused, unknown, printed"
+        ),
         sa.Column("attempts", sa.Integer(), server_default="1", nullable=False),
         sa.Column("detail", sa.Text(), server_default="", nullable=False),
         sa.Column(
@@ -270,6 +285,7 @@ def downgrade() -> None:
     op.drop_table("orders")
     op.drop_index(op.f("ix_order_intents_ts"), table_name="order_intents")
     op.drop_table("order_intents")
+    op.drop_index(op.f("ix_ledger_ts"), table_name="ledger")
     op.drop_index(op.f("ix_ledger_event"), table_name="ledger")
     op.drop_index(op.f("ix_ledger_date"), table_name="ledger")
     op.drop_table("ledger")

@@ -1,0 +1,301 @@
+"""Every command of `alpaclaudia`. Each imports what it needs when it runs, and ends with a status
+other than 0 and one clear line when it cannot do what it was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+PROCESS_BEGAN_SECONDS = time.monotonic()
+
+app = typer.Typer(
+    name="alpaclaudia",
+    help="An options-wheel and trailing-stop trader for Alpaca.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Service(StrEnum):
+    MARKET = "market"
+    PLANNER = "planner"
+    RISK = "risk"
+    EXECUTOR = "executor"
+    REPORTER = "reporter"
+    EXCHANGE = "exchange"
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON line for scripts.")]
+
+
+def fail(text: str, status: int = 1) -> typer.Exit:
+    """Says what went wrong on stderr; raise what this returns."""
+    sys.stderr.write(f"alpaclaudia: {text}\n")
+    return typer.Exit(status)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Errors whose text is meant for a person become one line and status 1 (78 for settings)."""
+    from libs.common.bus import BusError
+    from libs.common.database import DatabaseError
+    from libs.common.promises import BrokenPromiseError
+    from libs.common.runtime import EXIT_BROKEN_PROMISE
+    from libs.common.settings_sources import SettingsError
+    from libs.embedded.processes import EmbeddedServerError
+    from services.cli.home import HomeError
+    from services.cli.supervisor import SupervisorError
+
+    try:
+        yield
+    except SettingsError as error:
+        raise fail(f"settings:\n{error}", EXIT_BROKEN_PROMISE) from None
+    except BrokenPromiseError as error:
+        raise fail(str(error), EXIT_BROKEN_PROMISE) from None
+    except (BusError, DatabaseError, EmbeddedServerError, HomeError, SupervisorError) as error:
+        raise fail(str(error)) from None
+
+
+@app.command()
+def demo(
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over: forget the kept state.")
+    ] = False,
+    seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
+    as_json: JsonFlag = False,
+    start: Annotated[
+        str | None, typer.Option("--from", help="First trading day, 1990-01-02 to 2022-12-28.")
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="The wheel's universe, comma-separated.")
+    ] = None,
+    cash: Annotated[str | None, typer.Option(help="Dollars at the start.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the intraday paths.")] = None,
+    speed: Annotated[
+        float, typer.Option(min=1, max=50_000, help="How much faster than life the market runs.")
+    ] = 7800.0,
+    nats_port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free port.")] = 0,
+    postgres_port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free port.")] = 0,
+    exchange_port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free port.")] = 0,
+) -> None:
+    """The whole loop on this machine: NATS, Postgres and a simulated Alpaca embedded.
+
+    Stock prices are real daily closes; option prices are synthetic, from a model. Ctrl-C ends it;
+    the state stays in .alpaclaudia (or ALPACLAUDIA_HOME) and the next start goes on from it.
+    """
+    from services.cli.demo import DemoWishes, plan_for, stack_plan
+    from services.cli.home import StackFolder, home_folder
+    from services.cli.show import Run, print_tally
+
+    wishes = DemoWishes(
+        start=_date(start, "--from"),
+        symbols=_symbols(symbols),
+        cash=_money(cash, "--cash"),
+        seed=seed,
+    )
+    folder = StackFolder(home_folder(os.environ), "demo")
+    with clear_errors(), folder.held(fresh=fresh):
+        plan, resumed = plan_for(folder, wishes)
+
+        async def run() -> None:
+            running = Run(
+                stack_plan(plan, speed, (nats_port, postgres_port, exchange_port)),
+                folder,
+                title="alpaclaudia demo: the simulated exchange, no real money",
+                synthetic=True,
+                as_json=as_json,
+                began_seconds=PROCESS_BEGAN_SECONDS,
+            )
+            kept = "going on from" if resumed else "starting in"
+            running.console.print(f"alpaclaudia demo, {kept} {folder.path}")
+            print_tally(await running.run(seconds), as_json=as_json)
+
+        asyncio.run(run())
+
+
+@app.command()
+def loop(
+    seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """All services against your .env. NATS and Postgres are embedded unless NATS_URL and
+    DATABASE_URL name yours.
+    """
+    from libs.common.contracts import AlpacaEnv
+    from libs.common.runtime import settings_from
+    from services.cli.home import StackFolder, home_folder
+    from services.cli.loop import loop_plan
+    from services.cli.show import Run, print_tally
+
+    folder = StackFolder(home_folder(os.environ), "loop")
+    with clear_errors():
+        loaded = settings_from(os.environ)
+        for warning in loaded.warnings:
+            sys.stderr.write(f"alpaclaudia: {warning}\n")
+        plan = loop_plan(loaded.settings, os.environ)
+        with folder.held(fresh=False):
+
+            async def run() -> None:
+                settings = loaded.settings
+                running = Run(
+                    plan,
+                    folder,
+                    title=f"alpaclaudia: {settings.bot.mode.value} on {settings.alpaca.env.value}",
+                    synthetic=settings.alpaca.env is AlpacaEnv.SIM,
+                    as_json=as_json,
+                    began_seconds=PROCESS_BEGAN_SECONDS,
+                )
+                print_tally(await running.run(seconds), as_json=as_json)
+
+            asyncio.run(run())
+
+
+@app.command()
+def serve(service: Annotated[Service, typer.Argument(help="Which room to run here.")]) -> None:
+    """One service, in the foreground, from the environment and .env."""
+    status = subprocess.call([sys.executable, "-m", f"services.{service.value}"])
+    raise typer.Exit(status)
+
+
+@app.command()
+def provision() -> None:
+    """Make or update the streams and consumers. Running it again changes nothing."""
+    from services.cli.operate import provision_bus
+
+    with clear_errors():
+        made = asyncio.run(provision_bus())
+    typer.echo(f"made: {', '.join(made)}" if made else "everything was there already")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    from services.cli.operate import migrate_database
+
+    with clear_errors():
+        typer.echo(f"the database is at revision {migrate_database()}")
+
+
+@app.command()
+def tick(
+    as_json: JsonFlag = False,
+    wait_seconds: Annotated[float, typer.Option(help="How long to wait for what comes of it.")] = 5,
+) -> None:
+    """One tick now; prints what came of it."""
+    from services.cli.operate import tick_now
+
+    with clear_errors():
+        raise typer.Exit(asyncio.run(tick_now(wait_seconds, as_json=as_json)))
+
+
+@app.command()
+def status(as_json: JsonFlag = False) -> None:
+    """What runs, the account, and what is open."""
+    from services.cli.operate import show_status
+
+    with clear_errors():
+        raise typer.Exit(asyncio.run(show_status(as_json=as_json)))
+
+
+@app.command()
+def report(
+    session: Annotated[
+        str | None, typer.Option(help="The trading day, YYYY-MM-DD; the last one otherwise.")
+    ] = None,
+    post: Annotated[
+        bool, typer.Option("--post", help="Send it to Discord, unless it went out already.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """The day's summary."""
+    from services.cli.operate import make_report
+
+    with clear_errors():
+        raise typer.Exit(make_report(_date(session, "--session"), post=post, as_json=as_json))
+
+
+@app.command("dump-state")
+def dump_state(
+    rows: Annotated[int, typer.Option(min=1, max=100_000, help="Newest rows per table.")] = 200,
+) -> None:
+    """Books and bus as one JSON document, for a bug report. Holds no secret."""
+    from services.cli.operate import dump
+
+    with clear_errors():
+        asyncio.run(dump(rows))
+
+
+@app.command()
+def config(as_json: JsonFlag = False) -> None:
+    """The settings as resolved, where each came from, secrets masked."""
+    from services.cli.operate import show_config
+
+    with clear_errors():
+        show_config(as_json=as_json)
+
+
+@app.command()
+def watch(
+    subject: Annotated[
+        str, typer.Argument(help="A NATS subject, such as 'decisions.>' or 'orders.filled.*'.")
+    ] = ">",
+    as_json: JsonFlag = False,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
+) -> None:
+    """Live messages, readable (market time, subject, what it says)."""
+    from services.cli.operate import watch_subject
+
+    with clear_errors():
+        asyncio.run(watch_subject(subject, as_json=as_json, seconds=seconds))
+
+
+@app.command()
+def version() -> None:
+    """The version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(installed("alpaclaudia"))
+
+
+def _date(text: str | None, option: str) -> dt.date | None:
+    if text is None:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise fail(f"{option} {text}: not a date as YYYY-MM-DD", 2) from None
+
+
+def _money(text: str | None, option: str) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise fail(f"{option} {text}: not an amount of dollars", 2)
+    return amount
+
+
+def _symbols(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    found = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    if not found:
+        raise fail("--symbols: name at least one symbol", 2)
+    return found

@@ -1,0 +1,246 @@
+"""A whole system on this machine: servers, exchange, services, started in order and ended in order.
+
+Each step waits for what it needs by asking it, never by sleeping: servers for their ports, the
+schema and the streams for their making, the exchange for its health page, services for their
+first heartbeat that says `ready`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+
+import msgspec
+
+from libs.common.bus import Bus, BusError, UndecodableError, decode_message
+from libs.common.contracts import Heartbeat
+from libs.common.database import engine_for, migrate
+from libs.common.settings import BusSettings
+from libs.embedded.nats import NatsServer
+from libs.embedded.postgres import PostgresServer
+from libs.embedded.processes import EmbeddedServerError, free_port, port_taken, tail
+from services.cli.home import Credentials, StackFolder
+from services.cli.supervisor import (
+    SERVICES,
+    Child,
+    Supervisor,
+    SupervisorError,
+    environ_for,
+    service_child,
+)
+from services.exchange.service import ExchangeConfig
+
+READY_SECONDS = 30.0
+POLL_SECONDS = 0.03
+NATS_USER = "alpaclaudia"
+
+Say = Callable[[str], None]
+
+
+class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `environ` holds the services' settings; what is embedded is filled in."""
+
+    environ: dict[str, str]
+    exchange: ExchangeConfig | None = None
+    embedded_nats: bool = True
+    embedded_postgres: bool = True
+    nats_port: int = 0
+    postgres_port: int = 0
+    exchange_port: int = 0
+
+
+class Stack:
+    def __init__(self, plan: StackPlan, folder: StackFolder, say: Say) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.say = say
+        self.environ = dict(plan.environ)
+        self.supervisor = Supervisor(say)
+        self.watching: asyncio.Task[None] | None = None
+        self.bus: Bus | None = None
+        self._credentials: Credentials = folder.credentials()
+        self._nats: NatsServer | None = None
+        self._postgres: PostgresServer | None = None
+        self._ready: set[str] = set()
+
+    # --- starting ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Raises EmbeddedServerError, SupervisorError, BusError or DatabaseError, each with one
+        clear text.
+        """
+        self.environ["RISK_SIGNING_KEY"] = self._credentials.signing_key
+        self.environ["RISK_VERIFY_KEY"] = self._credentials.verify_key
+        self._start_nats()
+        self._start_exchange()
+        self.watching = asyncio.create_task(self.supervisor.watch())
+        await self._guarded(self._bring_up())
+
+    async def _bring_up(self) -> None:
+        await asyncio.gather(self._database(), self._streams(), self._exchange_ready())
+        self.folder.announce(self.environ)
+        for service in SERVICES:
+            self.supervisor.start(service_child(service, self.environ, self.folder.logs))
+        await self._services_ready()
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        """Does the work unless a supervised process says first that it cannot go on."""
+        task = asyncio.create_task(work)
+        watching = self.watching
+        assert watching is not None  # noqa: S101  # start() made it
+        await asyncio.wait({task, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            watching.result()
+        task.result()
+
+    def _start_nats(self) -> None:
+        if not self.plan.embedded_nats:
+            return
+        self._nats = NatsServer(
+            folder=self.folder.path / "nats",
+            port=self.plan.nats_port or free_port(),
+            user=NATS_USER,
+            password=self._credentials.nats_password,
+        )
+        self._nats.start()
+        self.environ["NATS_URL"] = self._nats.url
+        self.environ["NATS_USER"] = NATS_USER
+        self.environ["NATS_PASSWORD"] = self._credentials.nats_password
+
+    def _start_exchange(self) -> None:
+        config = self.plan.exchange
+        if config is None:
+            return
+        port = self.plan.exchange_port or free_port()
+        if port_taken(port):
+            raise EmbeddedServerError(
+                f"port {port} of 127.0.0.1, which the exchange would listen on, is taken;"
+                " end what uses it or choose another with --exchange-port"
+            )
+        config = msgspec.structs.replace(
+            config,
+            port=port,
+            key=self._credentials.exchange_key,
+            secret=self._credentials.exchange_secret,
+            state_path=str(self.folder.path / "exchange.json"),
+        )
+        url = f"http://127.0.0.1:{port}"
+        self.environ |= {
+            "ALPACA_API_KEY": config.key,
+            "ALPACA_SECRET_KEY": config.secret,
+            "ALPACA_BASE_URL": url,
+            "ALPACA_DATA_URL": url,
+        }
+        environ = environ_for("exchange", {})
+        environ["EXCHANGE_CONFIG"] = msgspec.json.encode(config).decode()
+        self.supervisor.start(
+            Child(
+                name="exchange",
+                command=[sys.executable, "-m", "services.exchange"],
+                environ=environ,
+                log_path=self.folder.logs / "exchange.log",
+            )
+        )
+
+    async def _database(self) -> None:
+        if self.plan.embedded_postgres:
+            self._postgres = PostgresServer(
+                folder=self.folder.path / "postgres",
+                port=self.plan.postgres_port or free_port(),
+                password=self._credentials.postgres_password,
+            )
+            await asyncio.to_thread(self._postgres.prepare)
+            self._postgres.launch()
+            await asyncio.to_thread(self._postgres.wait)
+            self.environ["DATABASE_URL"] = self._postgres.url
+            self.say("Postgres is up")
+        revision = await asyncio.to_thread(_migrate, self.environ["DATABASE_URL"])
+        self.say(f"the database is at revision {revision}")
+
+    async def _streams(self) -> None:
+        if self._nats is not None:
+            await asyncio.to_thread(self._nats.wait)
+            self.say("NATS is up")
+        settings = BusSettings(
+            url=self.environ["NATS_URL"],
+            user=self.environ.get("NATS_USER"),
+            password=self.environ.get("NATS_PASSWORD"),
+        )
+        self.bus = await Bus.connect(settings, name="operator")
+        made = await self.bus.provision()
+        self.say(f"streams and consumers are provisioned ({len(made)} new)")
+        await self.bus.watch("feed.ops.heartbeat.*.*", self._on_heartbeat)
+
+    async def _exchange_ready(self) -> None:
+        if self.plan.exchange is None:
+            return
+        port = int(self.environ["ALPACA_BASE_URL"].rpartition(":")[2])
+        log_path = self.folder.logs / "exchange.log"
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        while not await asyncio.to_thread(_healthy, port):
+            if asyncio.get_running_loop().time() > deadline or self.supervisor.restarts > 2:
+                raise SupervisorError(f"the exchange does not start:\n{tail(log_path)}")
+            await asyncio.sleep(POLL_SECONDS)
+        self.say("the simulated exchange is up")
+
+    def _on_heartbeat(self, subject: str, payload: bytes) -> None:
+        with suppress(UndecodableError):
+            beat = decode_message(subject, payload)
+            if (
+                isinstance(beat, Heartbeat)
+                and beat.state in ("ready", "standby")
+                and beat.service not in self._ready
+            ):
+                self._ready.add(beat.service)
+                self.say(f"{beat.service} is ready")
+
+    async def _services_ready(self) -> None:
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        while not self._ready.issuperset(SERVICES):
+            if asyncio.get_running_loop().time() > deadline:
+                missing = sorted(set(SERVICES) - self._ready)
+                words = "\n".join(tail(self.folder.logs / f"{name}.log") for name in missing)
+                raise SupervisorError(f"{', '.join(missing)} did not get ready:\n{words}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    # --- ending --------------------------------------------------------------------------------
+
+    async def stop_services(self) -> None:
+        await self.supervisor.stop(frozenset(SERVICES))
+
+    async def stop(self) -> None:
+        """Services first, then the exchange, then the servers their words were written to."""
+        await self.supervisor.stop()
+        if self.watching is not None:
+            self.watching.cancel()
+            await asyncio.gather(self.watching, return_exceptions=True)
+        if self.bus is not None:
+            with suppress(BusError):
+                await self.bus.close()
+        for server in (self._nats, self._postgres):
+            if server is not None:
+                await asyncio.to_thread(server.stop)
+
+
+def _migrate(url: str) -> str:
+    engine = engine_for(url, application="migrate")
+    try:
+        return migrate(engine)
+    finally:
+        engine.dispose()
+
+
+def _healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/sim/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()

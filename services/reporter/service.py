@@ -1,0 +1,137 @@
+"""The reporter room's shell: posts the day's summary once, when its time has come."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from zoneinfo import ZoneInfo
+
+from libs.common.contracts import Severity
+from libs.common.database import DatabaseError, check_schema, engine_for
+from libs.common.promises import BrokenPromiseError
+from libs.common.runtime import Context, run_service
+from services.reporter.notify import Outcome, PostResult, post
+from services.reporter.render import discord_payload, text
+from services.reporter.schedule import due_session
+from services.reporter.store import ReportStore
+from services.reporter.summary import DaySummary, summarise
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+POST_TIMEOUT_SECONDS = 10.0
+RETRY_SECONDS = (10.0, 30.0, 60.0, 300.0, 900.0)
+START_SECONDS = 20.0
+
+
+class ReporterService:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        settings = context.settings
+        self.report = settings.report
+        self.zone = ZoneInfo(self.report.timezone)
+        self.engine = engine_for(settings.database.url or "", application="reporter")
+        self.store = ReportStore(self.engine, self.report.time, self.zone)
+        self.settled: set[dt.date] = set()
+        self.retry_at_seconds: dict[dt.date, float] = {}
+        self.refusals: dict[dt.date, int] = {}
+
+    async def run(self) -> None:
+        await self._meet_the_database()
+        await self.context.follow_market_time()
+        for session in await asyncio.to_thread(self.store.abandon_unfinished):
+            await self.context.alert(
+                Severity.WARNING,
+                "report",
+                f"whether the report of {session} arrived is not known; it is not sent again",
+            )
+        self.context.ready()
+        while True:
+            try:
+                await self._look()
+            except DatabaseError as error:
+                await self.context.alert(Severity.ERROR, "database", str(error))
+                await asyncio.sleep(5)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _meet_the_database(self) -> None:
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while True:
+            try:
+                await asyncio.to_thread(check_schema, self.engine)
+                return
+            except DatabaseError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise BrokenPromiseError(
+                        f"{error}; start Postgres or correct DATABASE_URL"
+                    ) from error
+                await asyncio.sleep(0.5)
+
+    async def _look(self) -> None:
+        now = self.context.market_now
+        if now is None:
+            return
+        session = due_session(now, self.context.recent_sessions, self.report.time, self.zone)
+        if session is None or session in self.settled:
+            return
+        if asyncio.get_running_loop().time() < self.retry_at_seconds.get(session, 0.0):
+            return
+        books = await asyncio.to_thread(self.store.books, session)
+        if books is None:  # the bot did not trade that day
+            self.settled.add(session)
+            return
+        if not await asyncio.to_thread(self.store.claim, session):
+            self.settled.add(session)
+            return
+        await self._send(session, summarise(books))
+
+    async def _send(self, session: dt.date, summary: DaySummary) -> None:
+        url = self.report.discord_webhook_url
+        if url is None:
+            log.info("no DISCORD_WEBHOOK_URL, so the report stays here:\n%s", text(summary))
+            await asyncio.to_thread(self.store.settle, session, "printed", "")
+            self.settled.add(session)
+            return
+        result = await asyncio.to_thread(
+            post, url, discord_payload(summary), timeout=POST_TIMEOUT_SECONDS
+        )
+        await asyncio.to_thread(self.store.settle, session, result.outcome.value, result.detail)
+        await self._after(session, result)
+
+    async def _after(self, session: dt.date, result: PostResult) -> None:
+        match result.outcome:
+            case Outcome.SENT:
+                self.settled.add(session)
+                self.context.count("reports")
+                log.info("the report of %s was posted", session)
+            case Outcome.UNKNOWN:
+                self.settled.add(session)
+                await self.context.alert(
+                    Severity.WARNING,
+                    "report",
+                    f"whether the report of {session} arrived is not known ({result.detail});"
+                    " it is not sent again",
+                )
+            case Outcome.REFUSED:
+                refusals = self.refusals.get(session, 0)
+                self.refusals[session] = refusals + 1
+                pause = max(
+                    RETRY_SECONDS[min(refusals, len(RETRY_SECONDS) - 1)],
+                    result.retry_after_seconds or 0.0,
+                )
+                self.retry_at_seconds[session] = asyncio.get_running_loop().time() + pause
+                await self.context.alert(
+                    Severity.ERROR,
+                    "report",
+                    f"Discord refused the report of {session} ({result.detail});"
+                    f" it is tried again in {pause:.0f} s",
+                )
+
+
+async def serve(context: Context) -> None:
+    await ReporterService(context).run()
+
+
+def main() -> int:
+    return run_service("reporter", serve)

@@ -1,0 +1,164 @@
+"""Decisions as messages, and signatures that stand for exactly one order."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.contracts import (
+    AlpacaEnv,
+    IntentApproved,
+    IntentBlocked,
+    OrderType,
+    PositionIntent,
+    Side,
+    TimeInForce,
+)
+from libs.common.signing import (
+    client_order_id,
+    generate_keypair,
+    public_key_of,
+    sign,
+    signable_bytes,
+    verify,
+)
+from tests.unit.risk.books import KEYS, SETTINGS, WALL, ask, csp, knowing, portfolio
+
+
+def approval() -> IntentApproved:
+    message = ask(knowing(portfolio()), csp())
+    assert isinstance(message, IntentApproved)
+    return message
+
+
+def test_an_approval_says_what_was_approved_until_when_and_for_whom() -> None:
+    message = approval()
+    assert message.message_id == "ok-p1"
+    assert message.subject == "decisions.approved.KO"
+    assert (message.account_number, message.alpaca_env) == ("PA1", AlpacaEnv.PAPER)
+    assert message.collateral == 5000
+    assert message.expires_at == WALL + dt.timedelta(seconds=60)
+    assert (message.tick_id, message.at) == ("tick-1", WALL)
+    assert all(check.ok for check in message.checks)
+    assert verify(KEYS.public, message)
+
+
+def test_a_block_says_why_with_every_gates_word() -> None:
+    message = ask(knowing(portfolio(cash=Decimal(0))), csp())
+    assert isinstance(message, IntentBlocked)
+    assert message.message_id == "no-p1"
+    assert message.subject == "decisions.blocked.KO"
+    assert message.reason.startswith("cash_secured_put: collateral 5000 above free cash 0")
+    assert len(message.checks) == 9
+
+
+def test_without_a_key_nothing_is_approved() -> None:
+    keyless = msgspec.structs.replace(SETTINGS, signing_key=None)
+    with pytest.raises(ValueError, match="no signing key"):
+        ask(knowing(portfolio()), csp(), keyless)
+
+
+def test_a_signature_survives_the_bus() -> None:
+    received = msgspec.json.decode(msgspec.json.encode(approval()), type=IntentApproved)
+    assert verify(KEYS.public, received)
+
+
+def test_a_signature_is_of_one_key() -> None:
+    assert not verify(generate_keypair().public, approval())
+    assert public_key_of(KEYS.private) == KEYS.public
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"message_id": "p2"},
+        {"strategy": "wheel:covered_call"},
+        {"underlying": "PEP"},
+        {"symbol": "KO240315P00050500"},
+        {"side": Side.BUY},
+        {"qty": 2},
+        {"qty": 10**30},
+        {"order_type": OrderType.MARKET},
+        {"time_in_force": TimeInForce.GTC},
+        {"position_intent": PositionIntent.SELL_TO_CLOSE},
+        {"position_intent": None},
+        {"limit_price": Decimal("0.54")},
+        {"limit_price": None},
+        {"limit_price": Decimal("NaN")},
+        {"limit_price": Decimal("1E+999999")},
+        {"stop_price": Decimal("0.55")},
+        {"trail_percent": Decimal("0.55")},
+    ],
+)
+def test_an_order_changed_on_the_way_is_not_signed(changes: dict[str, Any]) -> None:
+    message = approval()
+    forged = msgspec.structs.replace(
+        message, intent=msgspec.structs.replace(message.intent, **changes)
+    )
+    assert not verify(KEYS.public, forged)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"account_number": "PA2"},
+        {"alpaca_env": AlpacaEnv.LIVE},
+        {"collateral": Decimal(0)},
+        {"expires_at": WALL + dt.timedelta(seconds=61)},
+        {"expires_at": WALL.replace(tzinfo=None)},
+        {"signature": ""},
+        {"signature": "not base64!"},
+        {"signature": "é"},
+        {"signature": base64.b64encode(bytes(64)).decode()},
+        {"signature": base64.b64encode(b"short").decode()},
+    ],
+)
+def test_an_approval_changed_on_the_way_is_not_signed(changes: dict[str, Any]) -> None:
+    assert not verify(KEYS.public, msgspec.structs.replace(approval(), **changes))
+
+
+@given(signature=st.text(max_size=100))
+def test_no_signature_text_makes_verifying_fail(signature: str) -> None:
+    forged = msgspec.structs.replace(UNSIGNED, signature=signature)
+    assert not verify(KEYS.public, forged)
+
+
+@pytest.mark.parametrize("key", ["", "not base64!", "c2hvcnQ=", "é"])
+def test_a_malformed_key_is_an_error(key: str) -> None:
+    with pytest.raises(ValueError, match="32 bytes in base64"):
+        verify(key, UNSIGNED)
+    with pytest.raises(ValueError, match="32 bytes in base64"):
+        sign(key, UNSIGNED)
+
+
+def test_signed_bytes_are_the_same_in_every_zone() -> None:
+    elsewhere = UNSIGNED.expires_at.astimezone(dt.timezone(dt.timedelta(hours=-5)))
+    moved = msgspec.structs.replace(UNSIGNED, expires_at=elsewhere)
+    assert signable_bytes(moved) == signable_bytes(UNSIGNED)
+    assert signable_bytes(UNSIGNED).startswith(b"alpaclaudia/approval/1\n{")
+
+
+def test_a_key_pair_does_not_print_its_private_half() -> None:
+    assert KEYS.private not in repr(KEYS)
+    assert KEYS.private not in str(KEYS)
+
+
+@given(account=st.text(max_size=20), intent=st.text(max_size=40))
+def test_client_order_ids_are_short_and_pure(account: str, intent: str) -> None:
+    text = client_order_id(account, intent)
+    assert text == client_order_id(account, intent)
+    assert len(text) == 36
+    assert text.startswith("acl-")
+    assert text.isascii()
+    assert text == text.lower()
+    assert text != client_order_id(account + intent[:1], intent[1:]) or not intent
+
+
+UNSIGNED = msgspec.structs.replace(approval(), signature="")
