@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Self, TypeVar
 
 import msgspec
@@ -343,6 +343,13 @@ class Bus:
             raise BusError(f"reading {subject} failed: {error!r}") from error
         message = decode_message(subject, raw.data or b"")
         return message if isinstance(message, message_type) else None
+
+    async def stream_counts(self, names: Iterable[str]) -> dict[str, int]:
+        """How many messages each stream holds. Raises BusError."""
+        try:
+            return {name: (await self._js.stream_info(name)).state.messages for name in names}
+        except _TRANSIENT as error:
+            raise BusError(f"reading the streams failed: {error!r}") from error
 
     async def watch(self, subject: str, handle: Callable[[str, bytes], None]) -> None:
         """Live messages of a subject pattern, for screens; what is missed stays missed."""

@@ -204,6 +204,9 @@ reports_sent = sa.Table(
 )
 
 
+Engine = sa.Engine
+
+
 class DatabaseError(Exception):
     """The database did not answer in time, or refused us."""
 

@@ -49,6 +49,11 @@ def decimal_of(value: float) -> Decimal:
     return Decimal(repr(float(value)))
 
 
+def plain(value: Decimal) -> Decimal:
+    """Without the trailing zeros a database column adds, and never in exponent form."""
+    return value.normalize() + ZERO
+
+
 def cents(value: Decimal) -> Decimal:
     """Rounded half-even to the cent, for books and screens."""
     return value.quantize(CENT)

@@ -156,6 +156,11 @@ def _needs_broker(settings: Settings) -> list[str]:
     return problems
 
 
+def _needs_broker_if_live(settings: Settings) -> list[str]:
+    """In dry mode the executor makes no network call, so it needs no keys."""
+    return _needs_broker(settings) if settings.bot.mode is BotMode.LIVE else []
+
+
 def _needs_signing_key(settings: Settings) -> list[str]:
     if settings.risk.signing_key:
         return []
@@ -172,7 +177,7 @@ _NEEDS: dict[str, tuple[Rule, ...]] = {
     "market": (_needs_broker, _needs_bus),
     "planner": (_needs_bus,),
     "risk": (_needs_bus, _needs_signing_key),
-    "executor": (_needs_broker, _needs_bus, _needs_database, _needs_verify_key),
+    "executor": (_needs_broker_if_live, _needs_bus, _needs_database, _needs_verify_key),
     "reporter": (_needs_bus, _needs_database),
     "exchange": (),
     "provision": (_needs_bus,),

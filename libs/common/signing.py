@@ -1,4 +1,4 @@
-"""Signed approvals and the ids orders carry: the only door to `cryptography`.
+"""Signed approvals: the only door to `cryptography`.
 
 An approval is signed (Ed25519, RFC 8032) over everything that will be sent, the account and
 environment it is meant for and the moment it ends, so that no other writer on the bus, and no
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
-import hashlib
 from decimal import Decimal
 
 import msgspec
@@ -21,8 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from libs.common.contracts import IntentApproved
 
 _DOMAIN = b"alpaclaudia/approval/1\n"
-_ORDER_ID_DOMAIN = b"alpaclaudia/client-order-id/1"
-_ORDER_ID_BYTES = 20  # 32 characters of base32
 
 
 class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,19 +45,6 @@ def generate_keypair() -> KeyPair:
 def public_key_of(private_key: str) -> str:
     """The public half of a private key. Raises ValueError for a malformed key."""
     return _public_text(Ed25519PrivateKey.from_private_bytes(_key_bytes(private_key, "private")))
-
-
-def client_order_id(account_number: str, intent_id: str) -> str:
-    """The id an intent's order carries at the broker: `acl-` and 32 characters of base32.
-
-    A pure function of account and intent, so that an order can be looked up after any crash and
-    the broker's own uniqueness stops a second one. The lengths keep two pairs from meeting.
-    """
-    digest = hashlib.sha256(_ORDER_ID_DOMAIN)
-    for part in (account_number.encode(), intent_id.encode()):
-        digest.update(len(part).to_bytes(4, "big") + part)
-    text = base64.b32encode(digest.digest()[:_ORDER_ID_BYTES]).decode().lower()
-    return f"acl-{text}"
 
 
 def signable_bytes(approved: IntentApproved) -> bytes:

@@ -71,7 +71,7 @@ def clear_errors() -> Iterator[None]:
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over: forget the kept state.")
     ] = False,

@@ -88,9 +88,8 @@ class Run:
 
     async def _watch_the_bus(self) -> None:
         """From the first moment there is a bus, so that the first tick is seen."""
-        while self.stack.bus is None:
-            await asyncio.sleep(0.02)
-        await self.stack.bus.watch("feed.>", self._on_message)
+        bus = await self.stack.bus_made
+        await bus.watch("feed.>", self._on_message)
 
     def _on_message(self, subject: str, payload: bytes) -> None:
         with suppress(UndecodableError):
@@ -128,8 +127,7 @@ class Run:
             if deadline is not None and time.monotonic() >= deadline:
                 return
             if live is not None:
-                size = self.console.size
-                live.update(draw(self.state, width=size.width, height=size.height), refresh=True)
+                live.update(draw(self.state, height=self.console.size.height), refresh=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), FRAME_SECONDS)
 

@@ -61,6 +61,7 @@ class Stack:
         self.supervisor = Supervisor(say)
         self.watching: asyncio.Task[None] | None = None
         self.bus: Bus | None = None
+        self.bus_made: asyncio.Future[Bus] = asyncio.get_running_loop().create_future()
         self._credentials: Credentials = folder.credentials()
         self._nats: NatsServer | None = None
         self._postgres: PostgresServer | None = None
@@ -172,6 +173,7 @@ class Stack:
             password=self.environ.get("NATS_PASSWORD"),
         )
         self.bus = await Bus.connect(settings, name="operator")
+        self.bus_made.set_result(self.bus)
         made = await self.bus.provision()
         self.say(f"streams and consumers are provisioned ({len(made)} new)")
         await self.bus.watch("feed.ops.heartbeat.*.*", self._on_heartbeat)

@@ -112,7 +112,8 @@ class ViewState:
         if order.status == "filled":
             self.counts["filled"] += 1
             price = "" if order.filled_avg_price is None else f" at {order.filled_avg_price:.2f}"
-            text = f"filled: {order.side.value} {order.filled_qty:f} {order.symbol}{price}"
+            what = f"{order.filled_qty:f} {short_symbol(order.symbol)}"
+            text = f"filled: {order.side.value} {what}{price}"
             self.events.append(Event(order.changed_at or self.market_now, text, "green"))
         elif order.status in ("rejected", "error"):
             text = f"{order.status}: {order.symbol} {order.note}"
@@ -123,7 +124,7 @@ class ViewState:
             return
         if entry.event.value == "assigned":
             self.counts["assigned"] += 1
-        text = f"{entry.event.value.replace('_', ' ')}: {entry.qty:f} {entry.symbol}"
+        text = f"{entry.event.value.replace('_', ' ')}: {entry.qty:f} {short_symbol(entry.symbol)}"
         self.events.append(Event(self.market_now, text, "bold magenta"))
 
     def _on_alert(self, alert: AlertRaised) -> None:
@@ -136,7 +137,7 @@ class ViewState:
         self.events.append(Event(self.market_now, text, "cyan"))
 
 
-def draw(state: ViewState, *, width: int, height: int) -> RenderableType:
+def draw(state: ViewState, *, height: int) -> RenderableType:
     """The whole screen. Rows that do not fit are cut from the old end."""
     body = max(height - 6, 12)
     upper = max(7, body // 2)
@@ -149,7 +150,7 @@ def draw(state: ViewState, *, width: int, height: int) -> RenderableType:
     )
     layout["upper"].split_row(
         Layout(_positions(state, upper - 3), name="positions", ratio=4),
-        Layout(_verdicts(state, upper - 3, wide=width >= 120), name="verdicts", ratio=6),
+        Layout(_verdicts(state, upper - 3), name="verdicts", ratio=6),
     )
     layout["lower"].split_row(
         Layout(_orders(state, lower - 3), name="orders", ratio=5),
@@ -249,12 +250,12 @@ def short_symbol(symbol: str) -> str:
     return f"{option.root} {option.expiration:%d%b} {option.strike:f} {option.right.value}"
 
 
-def _verdicts(state: ViewState, rows: int, *, wide: bool) -> RenderableType:
+def _verdicts(state: ViewState, rows: int) -> RenderableType:
     table = Table(expand=True, box=None, pad_edge=False, header_style="dim")
     table.add_column("when", no_wrap=True)
     table.add_column("intent", no_wrap=True)
     table.add_column("risk", no_wrap=True)
-    table.add_column("why" if wide else "why", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
     for verdict in list(state.verdicts)[-rows:][::-1]:
         intent = verdict.intent
         table.add_row(

@@ -57,14 +57,24 @@ def quote_view(market: Market, symbol: str, moment: Moment) -> View:
 
 def snapshot_view(market: Market, symbol: str, moment: Moment) -> View:
     before = market.calendar.session(moment.session.index - 1)
-    minutes = minute_bars(market, symbol, moment.session, moment.minute)
-    return {
+    view = {
         "latestTrade": trade_view(market, symbol, moment),
         "latestQuote": quote_view(market, symbol, moment),
-        "minuteBar": minutes[-1] if minutes else None,
         "dailyBar": daily_bar(market, symbol, moment.session, moment.minute),
         "prevDailyBar": daily_bar(market, symbol, before, before.minutes),
     }
+    minute = last_minute_bar(market, symbol, moment)
+    return view | {"minuteBar": minute} if minute else view
+
+
+def last_minute_bar(market: Market, symbol: str, moment: Moment) -> View | None:
+    """The bar of the last whole minute; None in a session's first."""
+    if moment.minute == 0:
+        return None
+    start, session = moment.minute - 1, moment.session
+    prices = market.path(symbol, session)[start : start + 2]
+    volume = market.volume(symbol, session)[start : start + 1]
+    return _bar(session.open + start * MINUTE, prices, volume)
 
 
 def daily_bar(market: Market, symbol: str, session: Session, minute: int) -> View:

@@ -71,3 +71,14 @@ def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
         return TRANSITIONS[status][event]
     except KeyError:
         raise IllegalTransitionError(f"an order that is {status} cannot {event}") from None
+
+
+def diagram() -> str:
+    """The table as a mermaid state diagram; docs/exchange.md holds it and a test compares."""
+    moves = [
+        f"    {status} --> {after}: {event}"
+        for status, row in TRANSITIONS.items()
+        for event, after in row.items()
+    ]
+    ends = [f"    {status} --> [*]" for status in TRANSITIONS if status in FINAL]
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {OrderStatus.ACCEPTED}", *moves, *ends])

@@ -169,9 +169,6 @@ def _check_cash_secured(request: OrderRequest, option: OptionSymbol, books: Book
 
 def _check_covered(request: OrderRequest, option: OptionSymbol, books: Books) -> None:
     required = request.qty * SHARES_PER_CONTRACT
-    held = books.held(option.underlying)
-    if held <= 0:
-        raise forbidden("account not eligible to trade uncovered option contracts")
     available = max(ZERO, books.shares_free(option.underlying))
     if required > available:
         raise forbidden(

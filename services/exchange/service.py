@@ -31,6 +31,7 @@ from services.exchange.venue import Venue
 
 STEP_SECONDS = 0.05
 SAVE_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 75  # idle clients must not meet a connection that is just being closed
 CONFIG_VARIABLE = "EXCHANGE_CONFIG"
 _log = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ async def serve(
             access_log=False,
             log_level="critical",
             timeout_graceful_shutdown=0,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ),
         on_ready=lambda: on_ready(listener.getsockname()[1]),
     )

@@ -84,8 +84,6 @@ def order_view(order: Order) -> View:
         "trail_percent": _optional(order.trail_percent),
         "trail_price": _optional(order.trail_price),
         "hwm": _optional(order.hwm),
-        "subtag": None,
-        "source": None,
     }
 
 

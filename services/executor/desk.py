@@ -16,9 +16,9 @@ from libs.common.broker import BrokerError, BrokerRefusedError
 from libs.common.bus import BusError, Delivery, UndecodableError
 from libs.common.contracts import BotMode, IntentApproved, Severity
 from libs.common.database import DatabaseError
+from libs.common.order_ids import client_order_id
 from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import Context, utc_now
-from libs.common.signing import client_order_id
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import OrderDesk
 from services.executor.lifecycle import IllegalTransitionError, OrderState

@@ -13,6 +13,9 @@ from libs.common.topology import RECORDERS, Consumer
 from services.executor.desk import Desk
 from services.executor.store import ExecutorStore
 
+_SUPERSEDED = "Unacknowledged message was deleted"
+"""The server's words when a newer snapshot replaced one still under way: no loss, no letter."""
+
 
 class Recorder:
     def __init__(self, context: Context, store: ExecutorStore, desk: Desk) -> None:
@@ -49,6 +52,9 @@ class Recorder:
             advisory = msgspec.json.decode(delivery.payload)
         except msgspec.DecodeError:
             advisory = {"raw": repr(delivery.payload[:200])}
+        if isinstance(advisory, dict) and advisory.get("reason") == _SUPERSEDED:
+            await delivery.ack()
+            return
         text = f"a message was given up: {advisory}"
         message_id = f"dead-{delivery.sequence}"
         await self._desk.patiently(

@@ -29,6 +29,7 @@ from libs.common.contracts import (
     PortfolioObserved,
 )
 from libs.common.database import database_errors
+from libs.common.money import plain
 from services.executor.lifecycle import FINAL, OrderState, advance
 from services.executor.orders import FillPart, OrderChange, OrderRow, fill_part, shown_status
 
@@ -166,7 +167,7 @@ class ExecutorStore:
     def enter(self, entry: LedgerEntered, ts: dt.datetime) -> bool:
         """True when this activity is new to our books."""
         with database_errors("writing the ledger"), self._engine.begin() as connection:
-            done = connection.execute(
+            entered = connection.execute(
                 insert(db.ledger)
                 .values(
                     ts=ts,
@@ -181,10 +182,11 @@ class ExecutorStore:
                     message_id=entry.activity_id,
                 )
                 .on_conflict_do_nothing(index_elements=["message_id"])
-            )
-            if done.rowcount:
+                .returning(db.ledger.c.id)
+            ).first()
+            if entered is not None:
                 _write_event(connection, f"ledger.{entry.event.value}", ts, entry, entry.message_id)
-            return bool(done.rowcount)
+            return entered is not None
 
     def unpublished_entries(self) -> list[LedgerEntered]:
         with database_errors("reading the ledger"), self._engine.connect() as connection:
@@ -237,7 +239,7 @@ def _order_row(row: sa.Row[Any]) -> OrderRow:
         published_revision=row.published_revision,
         broker_status=row.broker_status,
         order_id=row.order_id,
-        filled_qty=row.filled_qty,
+        filled_qty=plain(row.filled_qty),
         filled_avg_price=row.filled_avg_price,
         changed_at=row.changed_at,
         doubt_since=row.doubt_since,
@@ -254,7 +256,7 @@ def _ledger_entry(row: sa.Row[Any]) -> LedgerEntered:
         activity_type=row.activity_type,
         underlying=row.underlying,
         symbol=row.symbol,
-        qty=row.qty,
+        qty=plain(row.qty),
         price=row.price,
         net_amount=row.net_amount,
         date=row.date,

@@ -11,16 +11,15 @@ from libs.common.contracts import Severity
 from libs.common.database import DatabaseError, check_schema, engine_for
 from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import Context, run_service
-from services.reporter.notify import Outcome, PostResult, post
-from services.reporter.render import discord_payload, text
+from services.reporter.notify import Outcome
+from services.reporter.posting import Posted, post_once
 from services.reporter.schedule import due_session
 from services.reporter.store import ReportStore
-from services.reporter.summary import DaySummary, summarise
+from services.reporter.summary import summarise
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-POST_TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = (10.0, 30.0, 60.0, 300.0, 900.0)
 START_SECONDS = 20.0
 
@@ -81,51 +80,35 @@ class ReporterService:
         if books is None:  # the bot did not trade that day
             self.settled.add(session)
             return
-        if not await asyncio.to_thread(self.store.claim, session):
-            self.settled.add(session)
-            return
-        await self._send(session, summarise(books))
-
-    async def _send(self, session: dt.date, summary: DaySummary) -> None:
-        url = self.report.discord_webhook_url
-        if url is None:
-            log.info("no DISCORD_WEBHOOK_URL, so the report stays here:\n%s", text(summary))
-            await asyncio.to_thread(self.store.settle, session, "printed", "")
-            self.settled.add(session)
-            return
-        result = await asyncio.to_thread(
-            post, url, discord_payload(summary), timeout=POST_TIMEOUT_SECONDS
+        posted = await asyncio.to_thread(
+            post_once, self.store, session, summarise(books), self.report.discord_webhook_url
         )
-        await asyncio.to_thread(self.store.settle, session, result.outcome.value, result.detail)
-        await self._after(session, result)
+        if posted is None:
+            self.settled.add(session)
+            return
+        await self._after(session, posted)
 
-    async def _after(self, session: dt.date, result: PostResult) -> None:
-        match result.outcome:
+    async def _after(self, session: dt.date, posted: Posted) -> None:
+        if posted.outcome is not Outcome.REFUSED:
+            self.settled.add(session)
+        match posted.outcome:
+            case None:
+                log.info("no DISCORD_WEBHOOK_URL, so the report stays here:\n%s", posted.text)
             case Outcome.SENT:
-                self.settled.add(session)
                 self.context.count("reports")
-                log.info("the report of %s was posted", session)
+                log.info(posted.text)
             case Outcome.UNKNOWN:
-                self.settled.add(session)
-                await self.context.alert(
-                    Severity.WARNING,
-                    "report",
-                    f"whether the report of {session} arrived is not known ({result.detail});"
-                    " it is not sent again",
-                )
+                await self.context.alert(Severity.WARNING, "report", posted.text)
             case Outcome.REFUSED:
                 refusals = self.refusals.get(session, 0)
                 self.refusals[session] = refusals + 1
                 pause = max(
                     RETRY_SECONDS[min(refusals, len(RETRY_SECONDS) - 1)],
-                    result.retry_after_seconds or 0.0,
+                    posted.retry_after_seconds or 0.0,
                 )
                 self.retry_at_seconds[session] = asyncio.get_running_loop().time() + pause
                 await self.context.alert(
-                    Severity.ERROR,
-                    "report",
-                    f"Discord refused the report of {session} ({result.detail});"
-                    f" it is tried again in {pause:.0f} s",
+                    Severity.ERROR, "report", f"{posted.text}; it is tried again in {pause:.0f} s"
                 )
 
 

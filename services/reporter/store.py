@@ -78,7 +78,8 @@ class ReportStore:
                 orders=_orders(connection, session),
                 ledger=ledger,
                 ledger_before=ledger_before,
-                approved=_approved(connection, session),
+                approved=_decided(connection, session, approved=True),
+                blocked=_decided(connection, session, approved=False),
                 blocks=_blocks(connection, session),
                 events=_alerts(connection, session),
                 positions=_positions(connection, session),
@@ -108,13 +109,14 @@ class ReportStore:
 
     # --- which reports went out ----------------------------------------------------------------
 
-    def claim(self, session: dt.date) -> bool:
-        """True when this process may post the session's report now: it never went out, or was
-        refused. The claim is committed before anything is sent.
+    def claim(self, session: dt.date, *, to_send: bool) -> bool:
+        """True when this process may bring out the session's report now: it never went out, or
+        was refused, or was only printed and is now `to_send`. The claim is committed first.
         """
+        again = ("refused", "printed") if to_send else ("refused",)
         with database_errors("claiming a report"), self._engine.begin() as connection:
             statement = insert(db.reports_sent).values(session=session, status="sending")
-            done = connection.execute(
+            claimed = connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["session"],
                     set_={
@@ -122,10 +124,10 @@ class ReportStore:
                         "attempts": db.reports_sent.c.attempts + 1,
                         "changed_at": sa.func.now(),
                     },
-                    where=db.reports_sent.c.status == "refused",
-                )
-            )
-            return bool(done.rowcount)
+                    where=db.reports_sent.c.status.in_(again),
+                ).returning(db.reports_sent.c.session)
+            ).first()
+            return claimed is not None
 
     def settle(self, session: dt.date, status: str, detail: str) -> None:
         with database_errors("settling a report"), self._engine.begin() as connection:
@@ -202,12 +204,13 @@ def _orders(connection: sa.Connection, session: dt.date) -> list[OrderRow]:
                 filled_avg_price=_average((old_qty, old_price), (new_qty, new_price)),
                 filled_qty_before=old_qty,
                 filled_avg_price_before=old_price,
+                note=row.note,
             )
         )
     return made
 
 
-_ENDED = ("rejected", "error", "expired", "canceled", "filled")
+_ENDED = ("rejected", "error", "expired", "canceled", "filled", "dry_run")
 
 _Filled = tuple[Decimal, Decimal | None]
 
@@ -216,17 +219,23 @@ def _filled(
     connection: sa.Connection, session: dt.date
 ) -> tuple[dict[str, _Filled], dict[str, _Filled]]:
     """Quantity and average price by order: of the session's fills, and of those before."""
-    fills = db.fills.c
-    query = (
+    column = db.fills.c
+    fills = (
         sa.select(
-            fills.client_order_id,
-            (_day(fills.ts) == session).label("today"),
-            sa.func.sum(fills.qty).label("qty"),
-            (sa.func.sum(fills.qty * fills.price) / sa.func.sum(fills.qty)).label("price"),
+            column.client_order_id,
+            column.qty,
+            column.price,
+            (_day(column.ts) == session).label("today"),
         )
-        .where(_day(fills.ts) <= session)
-        .group_by(fills.client_order_id, _day(fills.ts) == session)
+        .where(_day(column.ts) <= session)
+        .subquery()
     )
+    query = sa.select(
+        fills.c.client_order_id,
+        fills.c.today,
+        sa.func.sum(fills.c.qty).label("qty"),
+        (sa.func.sum(fills.c.qty * fills.c.price) / sa.func.sum(fills.c.qty)).label("price"),
+    ).group_by(fills.c.client_order_id, fills.c.today)
     today: dict[str, _Filled] = {}
     before: dict[str, _Filled] = {}
     for row in connection.execute(query):
@@ -263,13 +272,13 @@ def _ledger_row(row: sa.Row[Any]) -> LedgerRow:
     )
 
 
-def _approved(connection: sa.Connection, session: dt.date) -> int:
+def _decided(connection: sa.Connection, session: dt.date, *, approved: bool) -> int:
     decisions = db.decisions.c
     return int(
         connection.scalar(
             sa.select(sa.func.count())
             .select_from(db.decisions)
-            .where(_day(decisions.ts) == session, decisions.approved)
+            .where(_day(decisions.ts) == session, decisions.approved.is_(approved))
         )
         or 0
     )

@@ -79,7 +79,7 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
 class FillRow(msgspec.Struct, frozen=True, kw_only=True):
     """One fill, or an order's fills of one day at their average price."""
 
-    ts: dt.datetime
+    at: dt.datetime
     symbol: str
     side: Side
     qty: Decimal
@@ -328,7 +328,7 @@ def basis_before(books: DayBooks) -> BasisBook:
     """The average prices as the session began, from every row before it in order of time."""
     basis = BasisBook(books.opening_positions)
     rows: list[tuple[dt.date, int, dt.datetime, FillRow | LedgerRow]] = [
-        (fill.ts.astimezone(NEW_YORK).date(), 0, fill.ts, fill) for fill in books.fills_before
+        (fill.at.astimezone(NEW_YORK).date(), 0, fill.at, fill) for fill in books.fills_before
     ]
     for row in books.ledger_before:
         day = row.date or books.session - dt.timedelta(days=1)
@@ -350,7 +350,7 @@ def filled_today(order: OrderRow) -> FillRow | None:
     paid = order.filled_qty * order.filled_avg_price
     paid -= order.filled_qty_before * (order.filled_avg_price_before or ZERO)
     return FillRow(
-        ts=order.changed_at, symbol=order.symbol, side=order.side, qty=qty, price=paid / qty
+        at=order.changed_at, symbol=order.symbol, side=order.side, qty=qty, price=paid / qty
     )
 
 

@@ -273,9 +273,10 @@ def check_duplicate(intent: OrderIntended, book: Book, *, decided: bool) -> Chec
     """Whether the same wish is already on its way.
 
     A duplicate is: an intent already decided; a reservation of the same strategy on the same
-    underlying that the planner cannot have seen; for options also any reservation or open order
-    with the same symbol and side. A trailing stop that rests and was seen is no duplicate of one
-    for further shares: the shares it holds are not free.
+    underlying that the planner cannot have seen (no portfolio up to the intent's own time shows
+    its order); for options also an open order with the same symbol and side, whoever placed it.
+    A trailing stop that rests and was seen is no duplicate of one for further shares: the shares
+    it holds are not free.
     """
     if decided:
         return CheckResult(ok=False, reason="this intent was decided already")
@@ -291,11 +292,8 @@ def check_duplicate(intent: OrderIntended, book: Book, *, decided: bool) -> Chec
 
 def _repeats(intent: OrderIntended, reservation: Reservation, book: Book) -> bool:
     kin = (reservation.strategy, reservation.underlying) == (intent.strategy, intent.underlying)
-    same = (reservation.symbol, reservation.side) == (intent.symbol, intent.side)
     known_to_planner = book.shows(reservation) and book.portfolio.as_of <= intent.as_of
-    if kin and not known_to_planner:
-        return True
-    return same and parse_option_symbol(intent.symbol) is not None
+    return kin and not known_to_planner
 
 
 # --- gates of the strategies -----------------------------------------------------------------

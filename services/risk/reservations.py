@@ -36,7 +36,7 @@ from libs.common.contracts import (
     Side,
 )
 from libs.common.money import ZERO, decimal_of
-from libs.common.signing import client_order_id
+from libs.common.order_ids import client_order_id
 from libs.common.symbols import (
     SHARES_PER_CONTRACT,
     OptionSymbol,

@@ -7,7 +7,9 @@ import datetime as dt
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from urllib.parse import quote
 
+import numpy as np
 import pytest
 import requests
 from alpaca.common.exceptions import APIError
@@ -44,6 +46,7 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
+from services.exchange.http.app import MARKET_DATA, TRADING
 from services.exchange.service import ExchangeConfig, serve
 
 pytestmark = pytest.mark.integration
@@ -164,10 +167,10 @@ def test_a_position_is_listed_alone_and_missing(client: TradingClient) -> None:
 def test_stock_snapshots_quotes_trades_and_bars(stocks: StockHistoricalDataClient) -> None:
     snapshot = stocks.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols=["AAPL", "KO"]))
     assert set(snapshot) == {"AAPL", "KO"}
-    quote = stocks.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols="AAPL"))
+    quotes = stocks.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols="AAPL"))
     trade = stocks.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="AAPL"))
-    assert quote["AAPL"].bid_price < quote["AAPL"].ask_price
-    assert abs(trade["AAPL"].price - quote["AAPL"].ask_price) < 0.1
+    assert quotes["AAPL"].bid_price < quotes["AAPL"].ask_price
+    assert abs(trade["AAPL"].price - quotes["AAPL"].ask_price) < 0.1
     stocks.get_stock_latest_bar(StockLatestBarRequest(symbol_or_symbols="AAPL"))
     bars = stocks.get_stock_bars(
         StockBarsRequest(
@@ -228,14 +231,14 @@ def test_a_cash_secured_put_is_sold_filled_and_shows_in_books(
     client: TradingClient, options: OptionHistoricalDataClient
 ) -> None:
     symbol = "KO200221P00048000"
-    quote = options.get_option_latest_quote(OptionLatestQuoteRequest(symbol_or_symbols=symbol))
+    latest = options.get_option_latest_quote(OptionLatestQuoteRequest(symbol_or_symbols=symbol))
     order = client.submit_order(
         LimitOrderRequest(
             symbol=symbol,
             qty=1,
             side=OrderSide.SELL,
             time_in_force=TimeInForce.DAY,
-            limit_price=quote[symbol].bid_price,
+            limit_price=latest[symbol].bid_price,
             client_order_id="wheel-ko-1",
             position_intent=PositionIntent.SELL_TO_OPEN,
         )
@@ -368,6 +371,35 @@ def test_a_wrong_parameter_is_a_clear_refusal(
     answer = exchange.get(path, **params)
     assert answer.status_code in (400, 422)
     assert answer.json()["message"]
+
+
+ODD_VALUES = [
+    "", "0", "-1", "1e999999999", "NaN", "9" * 400, "\x00", "ä", "٣", "%", "0001-01-01",
+    "9999-12-31",
+    "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z", "AAPL", "KO200221P00048000", "put", "1Day",
+    "true", "asc", "open", "AAPL,KO", "2020-01-31", "MQ==", "A" * 3000,
+]  # fmt: skip
+ODD_NAMES = [
+    "symbols", "limit", "status", "after", "until", "direction", "side", "nested", "start", "end",
+    "timeframe", "sort", "page_token", "page_size", "date", "activity_types", "underlying_symbols",
+    "expiration_date", "expiration_date_gte", "expiration_date_lte", "strike_price_gte", "type",
+    "strike_price_lte", "root_symbol", "style", "ppind", "updated_since", "client_order_id",
+]  # fmt: skip
+
+
+def test_no_query_whatever_breaks_an_endpoint(exchange: Running) -> None:
+    rng = np.random.default_rng(5)
+    paths = [path for method, path in (TRADING | MARKET_DATA) if method == "GET"]
+    for number in range(600):
+        path = paths[number % len(paths)]
+        for name in ("type", "symbol", "order_id", "underlying"):
+            path = path.replace(
+                "{" + name + "}", quote(str(rng.choice(ODD_VALUES)) or "-", safe="")
+            )
+        names = rng.choice(ODD_NAMES, size=3, replace=False)
+        answer = exchange.get(path, **{name: str(rng.choice(ODD_VALUES)) for name in names})
+        assert answer.status_code in (200, 400, 404, 422), (path, answer.url, answer.text)
+        assert answer.status_code == 200 or answer.json()["message"]
 
 
 def test_what_is_not_offered_says_so(exchange: Running) -> None:

@@ -18,6 +18,7 @@ from services.exchange.http.option_contracts import contract_filter
 from services.exchange.market import FIRST_DAY
 from services.exchange.market_views import (
     daily_bar,
+    last_minute_bar,
     minute_bars,
     option_snapshots,
     quote_view,
@@ -49,12 +50,8 @@ def latest_trades(call: Call) -> Any:
 
 def latest_bars(call: Call) -> Any:
     """The last whole minute; at an open the session has none yet and the symbol is left out."""
-    moment, found = call.moment, {}
-    for symbol in _stocks(call):
-        bars = minute_bars(call.market, symbol, moment.session, moment.minute)
-        if bars:
-            found[symbol] = bars[-1]
-    return {"bars": found}
+    made = {s: last_minute_bar(call.market, s, call.moment) for s in _stocks(call)}
+    return {"bars": {symbol: bar for symbol, bar in made.items() if bar is not None}}
 
 
 def bars(call: Call) -> Any:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from services.exchange.order_states import (
     IllegalTransitionError,
     OrderEvent,
     OrderStatus,
+    diagram,
     next_status,
 )
 from services.exchange.orders import Intent, Order, OrderType, Side, TimeInForce
@@ -70,3 +72,8 @@ def test_a_fill_is_stamped_with_its_time() -> None:
     order = an_order(OrderStatus.NEW)
     order.apply(OrderEvent.FILL, AT)
     assert (order.status, order.filled_at, order.working) == (OrderStatus.FILLED, AT, False)
+
+
+def test_the_diagram_in_the_docs_is_the_tables() -> None:
+    docs = Path(__file__).parents[3] / "docs" / "exchange.md"
+    assert diagram() in docs.read_text()

@@ -16,6 +16,7 @@ from libs.common.contracts import OrderType, Side, SnapshotTaken, TimeInForce
 from libs.common.settings import PlannerSettings
 from libs.common.symbols import Right
 from services.planner.planning import PlanOutcome, plan
+from services.planner.registry import StrategyFunction
 from services.planner.strategies.holdings import Holdings
 from services.planner.strategies.proposals import Proposal, Wish
 from tests.unit.planner.market_day import (
@@ -84,6 +85,25 @@ def test_a_careless_strategy_cannot_promise_a_share_twice() -> None:
         "second: AAPL wants 70 shares, 0 free",
         "second: AAPL wants 70 shares, 0 free",
     ]
+
+
+def buy_one(name: str) -> StrategyFunction:
+    wish = Wish(
+        strategy=name,
+        symbol="AAPL",
+        side=Side.BUY,
+        qty=1,
+        order_type=OrderType.MARKET,
+        time_in_force=TimeInForce.DAY,
+    )
+    return lambda _snapshot, _settings, _holdings: Proposal(wishes=(wish,))
+
+
+def test_two_strategies_may_want_the_same_order_and_are_told_apart() -> None:
+    both = {name: buy_one(name) for name in ("left", "right")}
+    outcome = plan(snapshot(), settings(), at=WALL, strategies=both)
+    assert [intent.strategy for intent in outcome.intents] == ["left", "right"]
+    assert len(set(outcome.plan.intent_ids)) == 2
 
 
 resting = st.lists(

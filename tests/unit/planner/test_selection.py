@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from libs.common.contracts import ContractQuote
 from libs.common.settings import WheelSettings
 from libs.common.symbols import Right
-from services.planner.selection import CANDIDATES_MAX, Choice, Search, choose
+from services.planner.selection import CANDIDATES_MAX, Choice, Offer, Search, choose, rank
 from tests.unit.planner.market_day import SESSION, call, contract, occ, put
 
 NAN = float("nan")
@@ -141,31 +141,55 @@ def test_open_interest_is_not_asked_for_where_none_is_demanded() -> None:
     assert chosen(choose([put("95", open_interest=None)], search(min_open_interest=0)))
 
 
+def offer(strike: str = "95", right: Right = Right.PUT, **changes: Any) -> Offer:
+    known: dict[str, Any] = {
+        "days": 11,
+        "delta": -0.25,
+        "limit_price": Decimal("1.25"),
+        "annual_yield_pct": 30.0,
+        "spread_pct": 8.0,
+    }
+    of_contract = {k: changes.pop(k) for k in ("open_interest", "symbol") if k in changes}
+    return Offer(contract=contract(strike, right, **of_contract), **(known | changes))
+
+
 @pytest.mark.parametrize(
     ("better", "worse"),
     [
-        (put("94", bid=1.40, ask=1.50), put("95")),  # higher yield
-        (put("95", bid=1.24, ask=1.26), put("95", root="AAPL", bid=1.20, ask=1.30)),
-        (put("95", open_interest=900), put("95", open_interest=500)),
-        (  # 0.70 in 7 days is 1.40 in 14: the earlier
-            put("95", expiration=dt.date(2024, 3, 11), bid=0.65, ask=0.75),
-            put("95", expiration=dt.date(2024, 3, 18), bid=1.30, ask=1.50),
-        ),
-        (put("90", bid=0.81, ask=0.99), put("95", bid=0.855, ask=1.045)),  # farther out
+        (offer(delta=-0.01, annual_yield_pct=5.0), offer(delta=None)),
+        (offer(delta=-0.26, annual_yield_pct=5.0), offer(delta=-0.23)),
+        (offer(annual_yield_pct=30.1, spread_pct=9.0), offer()),
+        (offer(spread_pct=7.0, open_interest=100), offer()),
+        (offer(open_interest=900, days=14), offer()),
+        (offer(days=7, strike="96"), offer()),
+        (offer("94", symbol="Z"), offer("95", symbol="A")),
+        (offer("106", Right.CALL, symbol="Z"), offer("105", Right.CALL, symbol="A")),
+        (offer(symbol="A"), offer(symbol="B")),
     ],
 )
-def test_ties_on_delta_are_broken_in_the_stated_order(
-    better: ContractQuote, worse: ContractQuote
+def test_offers_are_ranked_by_each_rule_of_the_stated_order_in_turn(
+    better: Offer, worse: Offer
 ) -> None:
-    for chain in ([better, worse], [worse, better]):
-        taken = choose(chain, search(max_spread_pct=25)).taken
-        assert taken is not None
-        assert taken.contract == better
+    """Each pair is decided by one rule, against all the rules after it."""
+    looked_for = search(better.contract.right)
+    assert rank(better, looked_for) < rank(worse, looked_for)
+
+
+def test_without_greeks_the_distance_to_the_aim_decides() -> None:
+    near, far = offer("94", delta=None, annual_yield_pct=5.0), offer("97", delta=None)
+    assert rank(near, search(otm_pct=5.0)) < rank(far, search(otm_pct=5.0))
 
 
 def test_float_noise_does_not_break_a_tie() -> None:
-    below, above = put("94", delta=-0.20, bid=1.40, ask=1.50), put("95", delta=-0.30)
-    assert chosen(choose([above, below], search())) == below.symbol
+    """0.4 - 0.3 is not 0.3 - 0.2 to a float; to a trader it is."""
+    dearer = offer(delta=-0.4, annual_yield_pct=31.0)
+    looked_for = search(target_delta=0.3)
+    assert rank(dearer, looked_for) < rank(offer(delta=-0.2), looked_for)
+
+
+def test_a_locked_market_can_be_sold_into() -> None:
+    [candidate] = choose([put("95", bid=1.20, ask=1.20)], search()).candidates
+    assert (candidate.taken, candidate.limit_price) == (True, Decimal("1.2"))
 
 
 def test_of_many_candidates_the_nearest_are_recorded_and_the_rest_counted() -> None:

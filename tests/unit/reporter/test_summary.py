@@ -73,7 +73,7 @@ def filled(side: Side, qty: int, symbol: str, price: str, *, minute: int = 0) ->
 
 
 def fill(side: Side, qty: int, symbol: str, price: str, at: dt.datetime = YESTERDAY) -> FillRow:
-    return FillRow(ts=at, symbol=symbol, side=side, qty=Decimal(qty), price=Decimal(price))
+    return FillRow(at=at, symbol=symbol, side=side, qty=Decimal(qty), price=Decimal(price))
 
 
 def ended(event: LedgerEvent, symbol: str, qty: int = 1) -> LedgerRow:

@@ -151,7 +151,7 @@ def positions(books: DayBooks, account: Account, marks: dict[str, Decimal]) -> l
 def as_fill(order: OrderRow) -> FillRow:
     assert order.filled_avg_price is not None
     return FillRow(
-        ts=order.changed_at,
+        at=order.changed_at,
         symbol=order.symbol,
         side=order.side,
         qty=order.filled_qty,

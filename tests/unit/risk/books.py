@@ -25,8 +25,9 @@ from libs.common.contracts import (
     Strategy,
     TimeInForce,
 )
+from libs.common.order_ids import client_order_id
 from libs.common.settings import RiskSettings
-from libs.common.signing import client_order_id, generate_keypair
+from libs.common.signing import generate_keypair
 from libs.common.symbols import OptionSymbol, Right, option_root
 from services.risk.approvals import decision_message
 from services.risk.state import Decision, RiskState, decide
@@ -232,3 +233,12 @@ def knowing(*seen: PortfolioObserved) -> RiskState:
 
 def with_changes(intent: OrderIntended, **changes: Any) -> OrderIntended:
     return msgspec.structs.replace(intent, **changes)
+
+
+def approval(intent: OrderIntended) -> IntentApproved:
+    """An approval however poor the account: for stories that start from one."""
+    rich = RiskSettings(max_position_pct=100.0, max_short_puts=100, signing_key=KEYS.private)
+    figures = {"equity": Decimal(10**9), "cash": Decimal(10**9)}
+    message = ask(knowing(portfolio(held("KO", 10_000, entry="1"), **figures)), intent, rich)
+    assert isinstance(message, IntentApproved), message
+    return message

@@ -21,8 +21,8 @@ from libs.common.contracts import (
     Side,
     TimeInForce,
 )
+from libs.common.order_ids import client_order_id
 from libs.common.signing import (
-    client_order_id,
     generate_keypair,
     public_key_of,
     sign,

@@ -12,13 +12,14 @@ import pytest
 from libs.common.contracts import OrderIntended, OrderType, PositionIntent, Side, TimeInForce
 from libs.common.symbols import Right
 from services.risk.gates import check_covered_call, check_csp, check_trailing_stop
-from services.risk.reservations import Book
+from services.risk.reservations import Book, reserve
 from services.risk.state import Decision
 from tests.unit.risk.books import (
     SESSION,
     SETTINGS,
     WALL,
     account,
+    approval,
     covered_call,
     csp,
     held,
@@ -316,6 +317,21 @@ def test_the_number_of_short_puts_is_limited_over_all_names() -> None:
     assert not check_csp(csp(qty=2), four, SETTINGS).ok
 
 
+def test_approvals_not_yet_visible_bind_like_what_is_visible() -> None:
+    figures = {"equity": Decimal(200_000), "cash": Decimal(200_000)}
+    pending = tuple(
+        reserve(approval(csp(f"p{i}", 50, stock=name)))
+        for i, name in enumerate(("KO", "KO", "PEP", "F"))
+    )
+    four = Book(portfolio=portfolio(**figures), reservations=pending)
+    assert check_csp(csp(), four, SETTINGS).ok
+    one_more = Book(portfolio=portfolio(held(occ(9), -1), **figures), reservations=pending)
+    assert check_csp(csp(), one_more, SETTINGS).reason == "would be short put 6, at most 5"
+    modest = msgspec.structs.replace(SETTINGS, max_position_pct=7.0)  # 14,000 in KO
+    assert check_csp(csp(strike=40), four, modest).ok
+    assert "KO would bind 15000" in check_csp(csp(strike=50), four, modest).reason
+
+
 # --- covered calls and stops -----------------------------------------------------------------
 
 
@@ -358,6 +374,8 @@ def test_a_call_is_never_struck_below_what_the_shares_cost() -> None:
         "strike 60 below cost basis 60.01"
     )
     assert check_covered_call(covered_call(strike=61), shares).ok
+    at_cost = book(held("KO", 100, entry="60"))
+    assert check_covered_call(covered_call(strike=60), at_cost).ok
 
 
 def test_without_shares_there_is_nothing_to_cover_or_to_stop() -> None:

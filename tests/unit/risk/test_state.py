@@ -263,6 +263,14 @@ def test_order_news_may_be_replayed_before_the_decision_it_follows() -> None:
     assert free_shares(books(replayed), "KO") == 100
 
 
+def test_a_decision_replayed_after_its_order_ended_holds_nothing() -> None:
+    state = knowing(portfolio())
+    decision = ask(state, csp())
+    state.observe_order(told(csp(), "canceled", changed=5))
+    state.observe_decision(decision)
+    assert state.reservations == ()
+
+
 def test_news_of_what_was_let_go_is_forgotten() -> None:
     state = knowing(portfolio())
     put = approved(state, csp())
