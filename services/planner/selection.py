@@ -1,10 +1,10 @@
 """Filter, rank and choose one contract of a chain to sell, with a reason for every one left.
 
 Rules, in the order they are asked; the first that fails is the reason given:
-strike readable; root standard and the underlying's own; not expired and not on its last day;
-within the DTE window; out of the money (at the money counts as out); strike at or above the
-lowest allowed; a bid, an ask, not crossed; spread; open interest; the symbol says what the fields
-say; yield at the limit price that would be sent.
+strike readable; root standard and the underlying's own; out of the money (at the money counts as
+out); strike at or above the lowest allowed; not expired and not on its last day; within the DTE
+window; a bid, an ask, not crossed; spread; open interest; the symbol says what the fields say;
+yield at the limit price that would be sent.
 
 Ranking of those that pass: contracts with greeks first, by distance of |delta| from the target;
 then those without, by distance of the strike from OTM_PCT out of the money. Ties: higher annual
