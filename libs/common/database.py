@@ -1,4 +1,4 @@
-"""The only door to SQLAlchemy outside the stores: engine, tables, migrations, the schema check.
+"""The only door to SQLAlchemy outside the stores: engine, tables, the schema check.
 
 Three tables are promised to users and change only by addition: `ticks`, `order_intents`, `events`.
 Every row that came from the bus carries its message id, unique, so replaying changes nothing.
@@ -13,10 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.dialects.postgresql import JSONB
 
 from libs.common.promises import BrokenPromiseError
@@ -25,7 +21,6 @@ log = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT_MS = 10_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_MIGRATION_LOCK = 7_305_001
 
 metadata = sa.MetaData(
     naming_convention={
@@ -247,38 +242,24 @@ def database_errors(doing: str) -> Iterator[None]:
         raise DatabaseError(f"{doing}: {reason.strip().splitlines()[0]}") from error
 
 
-def _config(engine: sa.Engine) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["engine"] = engine
-    return config
-
-
-def migrate(engine: sa.Engine) -> str:
-    """Brings the schema to this program's revision and returns it. Two at once wait for each
-    other. Raises DatabaseError.
+def revisions() -> list[str]:
+    """The revisions this program knows, oldest first: the numbers its migrations' files begin
+    with. Read from the names, because importing Alembic costs a service half a second.
     """
-    with database_errors("migrating the database"):
-        with engine.connect() as lock:
-            lock.execute(sa.text("select pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
-            command.upgrade(_config(engine), "head")
-        return wanted_revision(engine)
-
-
-def wanted_revision(engine: sa.Engine) -> str:
-    head = ScriptDirectory.from_config(_config(engine)).get_current_head()
-    return head or ""
+    return sorted(path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def check_schema(engine: sa.Engine) -> None:
     """Raises SchemaMismatchError, naming both revisions and the remedy, or DatabaseError."""
     with database_errors("reading the schema's revision"), engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    script = ScriptDirectory.from_config(_config(engine))
-    wanted = script.get_current_head()
+        made = connection.scalar(sa.text("select to_regclass('alembic_version')"))
+        query = sa.text("select version_num from alembic_version")
+        found = connection.scalar(query) if made else None
+    known = revisions()
+    wanted = known[-1]
     if found == wanted:
         return
-    if found is None or found in {r.revision for r in script.walk_revisions()}:
+    if found is None or found in known:
         raise SchemaMismatchError(
             f"the database is at revision {found or 'none'} and this program needs {wanted};"
             " run `alpaclaudia migrate`"

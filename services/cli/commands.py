@@ -18,7 +18,14 @@ from typing import Annotated
 
 import typer
 
-PROCESS_BEGAN_SECONDS = time.monotonic()
+
+def process_began_seconds() -> float:
+    """When this process was made, on the monotonic clock: interpreter and imports included."""
+    import psutil
+
+    age_seconds: float = time.time() - psutil.Process().create_time()
+    return time.monotonic() - age_seconds
+
 
 app = typer.Typer(
     name="alpaclaudia",
@@ -118,7 +125,7 @@ def demo(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
                 title="alpaclaudia demo: the simulated exchange, no real money",
                 synthetic=True,
                 as_json=as_json,
-                began_seconds=PROCESS_BEGAN_SECONDS,
+                began_seconds=process_began_seconds(),
             )
             kept = "going on from" if resumed else "starting in"
             running.console.print(f"alpaclaudia demo, {kept} {folder.path}")
@@ -157,7 +164,7 @@ def loop(
                     title=f"alpaclaudia: {settings.bot.mode.value} on {settings.alpaca.env.value}",
                     synthetic=settings.alpaca.env is AlpacaEnv.SIM,
                     as_json=as_json,
-                    began_seconds=PROCESS_BEGAN_SECONDS,
+                    began_seconds=process_began_seconds(),
                 )
                 print_tally(await running.run(seconds), as_json=as_json)
 

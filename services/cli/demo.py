@@ -9,7 +9,7 @@ import msgspec
 
 from services.cli.home import HomeError, StackFolder, write_private
 from services.cli.stack import StackPlan
-from services.exchange.service import ExchangeConfig
+from services.exchange.config import ExchangeConfig
 
 DEFAULT_START = dt.date(2020, 2, 12)
 """Days before the fall of February 2020, so that puts are assigned and stops are hit soon."""

@@ -28,7 +28,7 @@ from libs.common.contracts import (
     TickAnswered,
     TickRequested,
 )
-from libs.common.database import Engine, check_schema, engine_for, migrate
+from libs.common.database import Engine, check_schema, engine_for
 from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import ENV_FILE, encode_line, settings_from, utc_now
 from libs.common.settings import Settings
@@ -94,6 +94,8 @@ async def provision_bus() -> list[str]:
 
 
 def migrate_database() -> str:
+    from libs.common.migrate import migrate
+
     with open_database(loaded_settings(os.environ).settings) as engine:
         return migrate(engine)
 

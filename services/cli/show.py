@@ -18,11 +18,10 @@ from rich.live import Live
 
 from libs.common.bus import UndecodableError, decode_message
 from libs.common.contracts import MarketTicked
-from libs.common.database import engine_for
 from libs.common.runtime import encode_line, utc_now
 from services.cli.home import StackFolder
 from services.cli.stack import Stack, StackPlan
-from services.cli.store import OperatorStore, Tally
+from services.cli.tally import Tally
 from services.cli.view import ViewState, draw
 
 FRAME_SECONDS = 0.2
@@ -140,6 +139,9 @@ class Run:
         return await asyncio.to_thread(self._tally, url)
 
     def _tally(self, url: str) -> Tally:
+        from libs.common.database import engine_for
+        from services.cli.store import OperatorStore
+
         engine = engine_for(url, application="operator")
         try:
             tally = OperatorStore(engine).tally(self.started_at)

@@ -17,7 +17,6 @@ import msgspec
 
 from libs.common.bus import Bus, BusError, UndecodableError, decode_message
 from libs.common.contracts import Heartbeat
-from libs.common.database import engine_for, migrate
 from libs.common.settings import BusSettings
 from libs.embedded.nats import NatsServer
 from libs.embedded.postgres import PostgresServer
@@ -25,13 +24,14 @@ from libs.embedded.processes import EmbeddedServerError, free_port, port_taken, 
 from services.cli.home import Credentials, StackFolder
 from services.cli.supervisor import (
     SERVICES,
+    START_ORDER,
     Child,
     Supervisor,
     SupervisorError,
     environ_for,
     service_child,
 )
-from services.exchange.service import ExchangeConfig
+from services.exchange.config import ExchangeConfig
 
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.03
@@ -83,9 +83,10 @@ class Stack:
     async def _bring_up(self) -> None:
         await asyncio.gather(self._database(), self._streams(), self._exchange_ready())
         self.folder.announce(self.environ)
-        for service in SERVICES:
-            self.supervisor.start(service_child(service, self.environ, self.folder.logs))
-        await self._services_ready()
+        for group in START_ORDER:
+            for service in group:
+                self.supervisor.start(service_child(service, self.environ, self.folder.logs))
+            await self._services_ready(group)
 
     async def _guarded(self, work: Coroutine[None, None, None]) -> None:
         """Does the work unless a supervised process says first that it cannot go on."""
@@ -201,11 +202,11 @@ class Stack:
                 self._ready.add(beat.service)
                 self.say(f"{beat.service} is ready")
 
-    async def _services_ready(self) -> None:
+    async def _services_ready(self, names: tuple[str, ...]) -> None:
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
-        while not self._ready.issuperset(SERVICES):
+        while not self._ready.issuperset(names):
             if asyncio.get_running_loop().time() > deadline:
-                missing = sorted(set(SERVICES) - self._ready)
+                missing = sorted(set(names) - self._ready)
                 words = "\n".join(tail(self.folder.logs / f"{name}.log") for name in missing)
                 raise SupervisorError(f"{', '.join(missing)} did not get ready:\n{words}")
             await asyncio.sleep(POLL_SECONDS)
@@ -230,11 +231,10 @@ class Stack:
 
 
 def _migrate(url: str) -> str:
-    engine = engine_for(url, application="migrate")
-    try:
-        return migrate(engine)
-    finally:
-        engine.dispose()
+    # Imported here, while Postgres starts: SQLAlchemy and Alembic cost half a second.
+    from libs.common.migrate import migrate_url
+
+    return migrate_url(url)
 
 
 def _healthy(port: int) -> bool:

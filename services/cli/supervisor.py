@@ -18,6 +18,11 @@ from libs.embedded.processes import spawn, tail
 
 SERVICES = ("market", "planner", "risk", "executor", "reporter")
 
+START_ORDER = (("market", "executor"), ("planner", "risk", "reporter"))
+"""Each group is ready before the next starts: the two that import alpaca-py first and together,
+since on a small machine all at once would be slower for every one of them.
+"""
+
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_SECONDS = 30.0
 """A process that lived this long starts its backoff anew."""

@@ -12,10 +12,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
 
@@ -23,6 +21,7 @@ from services.exchange import state_file
 from services.exchange.books import Books
 from services.exchange.calendar import Session, load_calendar
 from services.exchange.clock import SimulatedClock
+from services.exchange.config import CONFIG_VARIABLE, ExchangeConfig, ExchangeError, read_config
 from services.exchange.engine import Exchange, open_books
 from services.exchange.history import load_history
 from services.exchange.http.app import Face, make_app
@@ -32,40 +31,7 @@ from services.exchange.venue import Venue
 STEP_SECONDS = 0.05
 SAVE_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 75  # idle clients must not meet a connection that is just being closed
-CONFIG_VARIABLE = "EXCHANGE_CONFIG"
 _log = logging.getLogger(__name__)
-
-
-class ExchangeError(Exception):
-    """The exchange cannot start; the text is one line for a person."""
-
-
-class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    host: str = "127.0.0.1"
-    port: int = 0  # 0: any free port
-    seed: int = 1
-    start_date: dt.date = dt.date(2020, 2, 3)
-    symbols: list[str] = []  # empty: every shipped symbol
-    cash: Decimal = Decimal(100_000)
-    stocks: dict[str, Decimal] = {}  # symbol → shares held at the start
-    options_level: int = 3
-    key: str
-    secret: str
-    speed: float = 1.0  # simulated seconds of trading per wall second
-    wait_for_client: bool = False
-    state_path: str | None = None
-    rate_limit_per_minute: int = 200
-    partial_fill_rate: float = 0.0
-
-
-def read_config(text: str | None) -> ExchangeConfig:
-    """From the JSON of the environment variable; raises ExchangeError."""
-    if not text:
-        raise ExchangeError(f"{CONFIG_VARIABLE} is not set: it holds the configuration as JSON")
-    try:
-        return msgspec.json.decode(text, type=ExchangeConfig)
-    except msgspec.DecodeError as error:
-        raise ExchangeError(f"{CONFIG_VARIABLE}: {error}") from None
 
 
 class _Server(uvicorn.Server):

@@ -48,11 +48,12 @@ def tick_id_of(as_of: dt.datetime, at: dt.datetime) -> str:
 
 def portfolio(
     tick: Pass,
+    at: dt.datetime,
     account: wire.WireAccount,
     positions: Iterable[wire.WirePosition],
     orders: Iterable[wire.WireOrder],
 ) -> tuple[PortfolioObserved, list[str]]:
-    """The message, and what had to be left out of it.
+    """The message, and what had to be left out of it; `at` is when the pass ended (wall time).
 
     Raises WireError when the account itself cannot be read: without it nothing may be decided.
     """
@@ -71,7 +72,7 @@ def portfolio(
             problems.append(str(error))
     message = PortfolioObserved(
         message_id=f"portfolio-{tick.tick_id}",
-        at=tick.at,
+        at=at,
         tick_id=tick.tick_id,
         as_of=tick.as_of,
         session=tick.session.date,

@@ -24,6 +24,7 @@ from libs.common.contracts import (
     PortfolioObserved,
     StockQuote,
 )
+from libs.common.runtime import utc_now
 from libs.common.settings import Settings
 from services.market import snapshot as make
 from services.market.alpaca import SYMBOLS_PER_REQUEST, MarketReader, is_unknown_symbol
@@ -114,7 +115,7 @@ class Ticker:
         orders = await self.read(self._reader.open_orders)
         positions = await self.read(self._reader.positions)
         account = await self.read(self._reader.account)
-        return make.portfolio(tick, account, positions, orders)
+        return make.portfolio(tick, utc_now(), account, positions, orders)
 
     async def _snapshots(
         self, tick: make.Pass, book: PortfolioObserved, errors: list[str]
