@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
@@ -25,6 +26,10 @@ from libs.common.contracts import (
 from libs.common.symbols import parse_option_symbol
 
 
+Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+"""A time that names its zone: one that does not cannot be compared with any other."""
+
+
 class WireError(ValueError):
     """An answer of the broker that is not what its documents promise."""
 
@@ -34,10 +39,10 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WireClock(_Wire, frozen=True, kw_only=True):
-    timestamp: dt.datetime
+    timestamp: Moment
     is_open: bool
-    next_open: dt.datetime
-    next_close: dt.datetime
+    next_open: Moment
+    next_close: Moment
 
 
 class WireCalendarDay(_Wire, frozen=True, kw_only=True):
@@ -87,12 +92,12 @@ class WireOrder(_Wire, frozen=True, kw_only=True):
     stop_price: Decimal | None = None
     trail_percent: Decimal | None = None
     position_intent: str | None = None
-    submitted_at: dt.datetime | None = None
-    updated_at: dt.datetime | None = None
-    filled_at: dt.datetime | None = None
-    canceled_at: dt.datetime | None = None
-    expired_at: dt.datetime | None = None
-    failed_at: dt.datetime | None = None
+    submitted_at: Moment | None = None
+    updated_at: Moment | None = None
+    filled_at: Moment | None = None
+    canceled_at: Moment | None = None
+    expired_at: Moment | None = None
+    failed_at: Moment | None = None
 
     @property
     def changed_at(self) -> dt.datetime | None:
@@ -111,7 +116,7 @@ class WireActivity(_Wire, frozen=True, kw_only=True):
     id: str
     activity_type: str
     date: dt.date | None = None
-    transaction_time: dt.datetime | None = None
+    transaction_time: Moment | None = None
     symbol: str | None = None
     qty: Decimal | None = None
     price: Decimal | None = None
@@ -121,13 +126,13 @@ class WireActivity(_Wire, frozen=True, kw_only=True):
 
 class WireTrade(_Wire, frozen=True, kw_only=True):
     p: float | None = None
-    t: dt.datetime | None = None
+    t: Moment | None = None
 
 
 class WireQuote(_Wire, frozen=True, kw_only=True):
     bp: float | None = None
     ap: float | None = None
-    t: dt.datetime | None = None
+    t: Moment | None = None
 
 
 class WireBar(_Wire, frozen=True, kw_only=True):

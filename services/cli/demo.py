@@ -53,7 +53,7 @@ def plan_for(folder: StackFolder, wishes: DemoWishes) -> tuple[DemoPlan, bool]:
         return plan, False
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=DemoPlan)
-    except msgspec.DecodeError as error:
+    except ValueError as error:  # not JSON, not UTF-8, or not a plan
         raise HomeError(f"{path} is damaged ({error}); start over with --fresh") from error
     if _merged(kept, wishes) != kept:
         raise HomeError(

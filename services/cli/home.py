@@ -59,20 +59,25 @@ class StackFolder:
         """Makes the folder and holds its lock. Raises HomeError."""
         lock = self._open_lock()
         try:
+            self._lock(lock)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise HomeError(
-                    f"a {self.kind} runs already in {self.path}; end it first, or give this one"
-                    f" a folder of its own with {HOME_VARIABLE}"
-                ) from None
-            if fresh:
-                self._clear()
-            self._make(self.logs)
-            yield
+                if fresh:
+                    self._clear()
+                self._make(self.logs)
+                yield
+            finally:
+                (self.path / _RUN_FILE).unlink(missing_ok=True)  # ours: we hold the lock
         finally:
-            (self.path / _RUN_FILE).unlink(missing_ok=True)
             os.close(lock)
+
+    def _lock(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HomeError(
+                f"a {self.kind} runs already in {self.path}; end it first, or give this one"
+                f" a folder of its own with {HOME_VARIABLE}"
+            ) from None
 
     def _open_lock(self) -> int:
         self._make(self.path)
@@ -109,7 +114,7 @@ class StackFolder:
         if path.exists():
             try:
                 return msgspec.json.decode(path.read_bytes(), type=Credentials)
-            except msgspec.DecodeError as error:
+            except ValueError as error:  # not JSON, not UTF-8, or not credentials
                 raise HomeError(f"{path} is damaged ({error}); start over with --fresh") from error
         keys = generate_keypair()
         made = Credentials(
@@ -144,7 +149,7 @@ def running_stack(home: Path) -> Running | None:
         path = home / kind / _RUN_FILE
         try:
             running = msgspec.json.decode(path.read_bytes(), type=Running)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError):  # not there, or damaged
             continue
         if _alive(running.pid):
             return running

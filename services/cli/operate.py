@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from libs.common.bus import Bus, UndecodableError, decode_message
 from libs.common.contracts import (
@@ -153,7 +154,7 @@ def _print_outcome(
     console = Console(highlight=False)
     console.print(f"[bold]{answer.tick_id}[/]: {len(plans)} symbols planned")
     if answer.reason:
-        console.print(f"[red]{answer.reason}[/]")
+        console.print(Text(answer.reason, style="red"))
     table = Table("order", "terms", "status", "risk", box=None, header_style="dim")
     for intent in intents:
         terms = intent["limit_price"] or intent["trail_percent"] or ""
@@ -161,7 +162,7 @@ def _print_outcome(
             f"{intent['side']} {intent['qty']} {short_symbol(str(intent['symbol']))}",
             f"{intent['order_type']} {terms}",
             str(intent["status"]),
-            str(intent["reason"] or ""),
+            Text(str(intent["reason"] or "")),
         )
     console.print(table if intents else "nothing was wanted; `alpaclaudia watch plans.>` says why")
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 import msgspec
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from libs.common.bus import UndecodableError, decode_message
 from libs.common.contracts import MarketTicked
@@ -56,7 +57,8 @@ class Run:
         if self.live is not None:
             self.state.note(text)
         else:
-            self.console.print(f"[dim]{time.monotonic() - self.began_seconds:5.1f} s[/]  {text}")
+            stamp = f"{time.monotonic() - self.began_seconds:5.1f} s"
+            self.console.print(Text.assemble((stamp, "dim"), f"  {text}"))
 
     async def run(self, seconds: float | None) -> Tally:
         """Raises what Stack.start raises; always leaves no process behind."""
@@ -99,7 +101,7 @@ class Run:
             events = len(self.state.events)
             self.state.fold(message)
             if self.live is None and not self.as_json and len(self.state.events) != events:
-                self.console.print(self.state.events[-1].text)
+                self.console.print(Text(self.state.events[-1].text))
 
     async def _show(self, seconds: float | None) -> None:
         watching = self.stack.watching

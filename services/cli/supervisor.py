@@ -71,6 +71,7 @@ class Child(msgspec.Struct, kw_only=True):
     failures: int = 0
     restarts: int = 0
     start_again_at_seconds: float | None = None
+    stopping: bool = False
 
     def start(self, now_seconds: float) -> None:
         self.process = spawn(self.command, log_path=self.log_path, environ=self.environ)
@@ -115,7 +116,9 @@ class Supervisor:
                 child.restarts += 1
                 child.start(now)
             return
-        if child.process is None or child.process.poll() is None or self.stopping:
+        if child.process is None or child.process.poll() is None:
+            return
+        if self.stopping or child.stopping:
             return
         status = child.process.returncode
         if status == EXIT_BROKEN_PROMISE:
@@ -133,6 +136,7 @@ class Supervisor:
             self.stopping = True
         chosen = [child for child in self._children if names is None or child.name in names]
         for child in chosen:
+            child.stopping = True
             child.start_again_at_seconds = None
             _signal(child, signal.SIGTERM)
         deadline = asyncio.get_running_loop().time() + STOP_SECONDS

@@ -184,7 +184,8 @@ def _header(state: ViewState) -> RenderableType:
         *_service_words(state),
     )
     fourth = Text(SYNTHETIC if state.synthetic else "", style="italic dim")
-    return Panel(Group(first, second, third, fourth), title=state.title, border_style="blue")
+    title = Text(state.title)
+    return Panel(Group(first, second, third, fourth), title=title, border_style="blue")
 
 
 def _service_words(state: ViewState) -> list[tuple[str, str]]:
@@ -234,7 +235,7 @@ def _position_cells(position: PositionView) -> list[RenderableType]:
     profit = position.unrealized_pl
     style = "green" if profit is not None and profit >= 0 else "red"
     return [
-        short_symbol(position.symbol),
+        Text(short_symbol(position.symbol)),
         f"{position.qty:f}",
         f"{position.avg_entry_price:.2f}",
         "" if position.current_price is None else f"{position.current_price:.2f}",
@@ -260,9 +261,9 @@ def _verdicts(state: ViewState, rows: int) -> RenderableType:
         intent = verdict.intent
         table.add_row(
             f"{verdict.market_time.astimezone(NEW_YORK):%d%b %H:%M}",
-            f"{intent.side.value} {intent.qty} {short_symbol(intent.symbol)}",
+            Text(f"{intent.side.value} {intent.qty} {short_symbol(intent.symbol)}"),
             Text("approved", "green") if verdict.approved else Text("blocked", "yellow"),
-            verdict.reason,
+            Text(verdict.reason),
         )
     return Panel(table, title="intents and risk's verdicts", title_align="left", border_style="dim")
 
@@ -287,7 +288,7 @@ def _orders(state: ViewState, rows: int) -> RenderableType:
         if order.filled_qty:
             filled = f"{order.filled_qty:f} at {order.filled_avg_price or Decimal(0):.2f}"
         table.add_row(
-            f"{order.side.value} {order.qty:f} {short_symbol(order.symbol)}",
+            Text(f"{order.side.value} {order.qty:f} {short_symbol(order.symbol)}"),
             _order_type(order),
             Text(order.status, style=_STATUS_STYLES.get(order.status, "")),
             filled,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from libs.common.contracts import LedgerEntered, LedgerEvent
 from libs.common.symbols import Right, parse_option_symbol, underlying_of
 from libs.common.wire import WireActivity
 
+NEW_YORK = ZoneInfo("America/New_York")
 OPTION_AND_CASH_TYPES = ("OPASN", "OPEXC", "OPEXP", "OPTRD", "DIV")
 
 _EVENTS = {
@@ -39,7 +41,7 @@ def entry_of(activity: WireActivity, at: dt.datetime) -> LedgerEntered | None:
         qty=activity.qty or Decimal(0),
         price=activity.price,
         net_amount=activity.net_amount,
-        date=activity.date or (when.date() if when else None),
+        date=activity.date or (when.astimezone(NEW_YORK).date() if when else None),
     )
 
 

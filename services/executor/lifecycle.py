@@ -5,12 +5,7 @@ request may be under way), `unknown` (no answer; it may or may not have arrived)
 broker's. Statuses of the broker that mean "it works on it" are `accepted` here; the broker's own
 word travels beside the state. An absent pair is an error and leaves the order untouched.
 
-    approved   -> submitting | dry_run | error | expired
-    submitting -> accepted | partially_filled | filled | canceled | rejected | expired | replaced
-                  | unknown
-    ...
-
-The whole table is TRANSITIONS; docs/life-of-an-order.md draws it.
+The whole table is TRANSITIONS; docs/life-of-an-order.md draws it from there.
 """
 
 from __future__ import annotations
@@ -95,3 +90,15 @@ def state_of(broker_status: str) -> OrderState:
     and may still fill.
     """
     return _BROKER_STATES.get(broker_status, OrderState.ACCEPTED)
+
+
+def diagram() -> str:
+    """The table as a mermaid state diagram; docs/life-of-an-order.md holds it, a test compares."""
+    moves = [
+        f"    {state} --> {target}"
+        for state, after in TRANSITIONS.items()
+        for target in OrderState
+        if target in after
+    ]
+    ends = [f"    {state} --> [*]" for state in TRANSITIONS if state in FINAL]
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {OrderState.APPROVED}", *moves, *ends])

@@ -46,6 +46,31 @@ class OrderChange(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+def changed(row: OrderRow, change: OrderChange) -> OrderRow:
+    """The row with the change written over it, one revision on.
+
+    What is filled only grows: a look at the broker that is older than what we know moves neither
+    the quantity nor the average price that belongs to it, so that the parts in the table of fills
+    always add up to the row.
+    """
+    filled_qty, filled_avg_price = row.filled_qty, row.filled_avg_price
+    if change.filled_qty is not None and change.filled_qty >= filled_qty:
+        filled_qty = change.filled_qty
+        filled_avg_price = change.filled_avg_price or filled_avg_price
+    return msgspec.structs.replace(
+        row,
+        state=change.state,
+        revision=row.revision + 1,
+        broker_status=change.broker_status or row.broker_status,
+        order_id=change.order_id or row.order_id,
+        filled_qty=filled_qty,
+        filled_avg_price=filled_avg_price,
+        changed_at=change.changed_at or row.changed_at,
+        doubt_since=change.doubt_since,
+        note=change.note or row.note,
+    )
+
+
 class FillPart(msgspec.Struct, frozen=True, kw_only=True):
     qty: Decimal
     price: Decimal

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -31,7 +30,14 @@ from libs.common.contracts import (
 from libs.common.database import database_errors
 from libs.common.money import plain
 from services.executor.lifecycle import FINAL, OrderState, advance
-from services.executor.orders import FillPart, OrderChange, OrderRow, fill_part, shown_status
+from services.executor.orders import (
+    FillPart,
+    OrderChange,
+    OrderRow,
+    changed,
+    fill_part,
+    shown_status,
+)
 
 ACTIVE_EXECUTOR_LOCK = 7_305_002
 
@@ -100,18 +106,7 @@ class ExecutorStore:
         """
         advance(row.state, change.state)
         part = fill_part(row, change)
-        written = msgspec.structs.replace(
-            row,
-            state=change.state,
-            revision=row.revision + 1,
-            broker_status=change.broker_status or row.broker_status,
-            order_id=change.order_id or row.order_id,
-            filled_qty=max(row.filled_qty, change.filled_qty or Decimal(0)),
-            filled_avg_price=change.filled_avg_price or row.filled_avg_price,
-            changed_at=change.changed_at or row.changed_at,
-            doubt_since=change.doubt_since,
-            note=change.note or row.note,
-        )
+        written = changed(row, change)
         with database_errors("writing an order"), self._engine.begin() as connection:
             done = connection.execute(
                 sa.update(db.orders)

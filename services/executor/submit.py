@@ -120,6 +120,8 @@ def mismatch(row: OrderRow, order: WireOrder) -> str | None:
         return f"the broker's order is to {order.side}, approved was {intent.side.value}"
     if order.qty != intent.qty:
         return f"the broker's order is over {order.qty}, approved was {intent.qty}"
-    if order.limit_price is not None and order.limit_price != intent.limit_price:
+    if order.limit_price != intent.limit_price:
         return f"the broker's limit is {order.limit_price}, approved was {intent.limit_price}"
+    if order.trail_percent != intent.trail_percent:
+        return f"the broker's trail is {order.trail_percent}, approved was {intent.trail_percent}"
     return None

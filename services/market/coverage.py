@@ -14,7 +14,7 @@ import msgspec
 
 from libs.common.contracts import AssetClass, PositionView
 from libs.common.settings import PlannerSettings, WheelSettings
-from libs.common.symbols import SHARES_PER_CONTRACT, Right, underlying_of
+from libs.common.symbols import SHARES_PER_CONTRACT, Right, option_root, underlying_of
 
 PUT_WIDTH = 0.30
 """How far below spot puts are asked for, as a share of spot, or three times OTM_PCT if wider."""
@@ -32,13 +32,24 @@ class ChainFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def symbols_to_read(universe: Iterable[str], positions: Iterable[PositionView]) -> list[str]:
-    """The universe, then every other underlying that is held, each once, in a stable order."""
-    held = sorted({underlying_of(position.symbol) for position in positions})
-    return list(dict.fromkeys([*universe, *held]))
+    """The universe, then every other underlying that is held, each once, in a stable order.
+
+    Stocks come before options, since an option on `BRK.B` only says `BRKB`.
+    """
+    held = sorted(positions, key=lambda p: (p.asset_class is not AssetClass.STOCK, p.symbol))
+    symbols: dict[str, str] = {}
+    for symbol in (*universe, *(underlying_of(position.symbol) for position in held)):
+        symbols.setdefault(option_root(symbol), symbol)
+    return list(symbols.values())
+
+
+def concerns(symbol: str, traded: str) -> bool:
+    """Whether `traded`, a stock or an option, is this stock or an option on it."""
+    return option_root(underlying_of(traded)) == option_root(symbol)
 
 
 def positions_of(symbol: str, positions: Iterable[PositionView]) -> list[PositionView]:
-    return [position for position in positions if underlying_of(position.symbol) == symbol]
+    return [position for position in positions if concerns(symbol, position.symbol)]
 
 
 def chain_filters(

@@ -16,8 +16,7 @@ from libs.common.contracts import (
     SnapshotTaken,
     StockQuote,
 )
-from libs.common.symbols import underlying_of
-from services.market.coverage import positions_of
+from services.market.coverage import concerns, positions_of
 from services.market.schedule import Session
 
 QUOTE_AGE_SECONDS_MAX = 900.0
@@ -137,7 +136,7 @@ def snapshot(
         quote=quote,
         contracts=contracts,
         positions=positions_of(symbol, book.positions),
-        open_orders=[o for o in book.open_orders if underlying_of(o.symbol) == symbol],
+        open_orders=[o for o in book.open_orders if concerns(symbol, o.symbol)],
         problems=[*problems, *quote_problems(quote, tick.as_of)],
         synthetic=tick.synthetic,
     )

@@ -57,6 +57,7 @@ class Ticker:
         self._complain = complain
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._open_interest = _OpenInterest()
+        self._told: tuple[dt.date | None, set[str]] = (None, set())
 
     async def read(self, read: Read[T]) -> T:
         """A blocking read on one of our threads."""
@@ -89,7 +90,7 @@ class Ticker:
             counts = await self._snapshots(tick, book, errors)
         except (BrokerError, wire.WireError) as error:
             errors.append(f"the account could not be read: {error}")
-        for error_text in errors:
+        for error_text in self._news(errors, session.date):
             await self._complain("tick", error_text, None)
         ticked = MarketTicked(
             message_id=tick.tick_id,
@@ -110,6 +111,17 @@ class Ticker:
         )
         await self._bus.publish(ticked)
         return ticked
+
+    def _news(self, errors: list[str], session: dt.date) -> list[str]:
+        """Those not yet said today: a symbol that does not exist is one alert a day, not one a
+        tick. The tick itself carries them all.
+        """
+        if self._told[0] != session:
+            self._told = (session, set())
+        told = self._told[1]
+        fresh = [error for error in errors if error not in told]
+        told.update(fresh)
+        return fresh
 
     async def _portfolio(self, tick: make.Pass) -> tuple[PortfolioObserved, list[str]]:
         orders = await self.read(self._reader.open_orders)
