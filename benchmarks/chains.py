@@ -119,7 +119,7 @@ def _snapshots(
                 "c": " ",
                 "t": _stamp(rng),
             }
-        if lacking[i, 3] > 0.05:
+        if lacking[i, 3] > 0.02:
             view["latestTrade"] = {
                 "c": "I",
                 "p": float(ask[i]),
@@ -127,7 +127,7 @@ def _snapshots(
                 "t": _stamp(rng),
                 "x": "C",
             }
-        if lacking[i, 4] > 0.05:
+        if lacking[i, 4] > 0.02:
             view["minuteBar"] = _bar(rng, ask[i], "2025-03-03T15:59:00Z")
         view["prevDailyBar"] = _bar(rng, ask[i], "2025-02-28T05:00:00Z")
         snapshots[str(symbol)] = view
@@ -153,7 +153,7 @@ def _bar(rng: np.random.Generator, price: float, stamp: str) -> dict[str, Any]:
         "o": open_,
         "t": stamp,
         "v": volume,
-        "vw": round((low + high) / 2, 6),
+        "vw": round((low + high) / 2 + rng.random() / 100, 6),
     }
 
 

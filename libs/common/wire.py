@@ -25,7 +25,6 @@ from libs.common.contracts import (
 )
 from libs.common.symbols import parse_option_symbol
 
-
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """A time that names its zone: one that does not cannot be compared with any other."""
 

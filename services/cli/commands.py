@@ -85,7 +85,7 @@ def demo(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
     seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
     as_json: JsonFlag = False,
     start: Annotated[
-        str | None, typer.Option("--from", help="First trading day, 1990-01-02 to 2022-12-28.")
+        str | None, typer.Option("--from", help="First trading day, 1990-02-01 to 2022-12-28.")
     ] = None,
     symbols: Annotated[
         str | None, typer.Option(help="The wheel's universe, comma-separated.")
@@ -104,7 +104,7 @@ def demo(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
     Stock prices are real daily closes; option prices are synthetic, from a model. Ctrl-C ends it;
     the state stays in .alpaclaudia (or ALPACLAUDIA_HOME) and the next start goes on from it.
     """
-    from services.cli.demo import DemoWishes, plan_for, stack_plan
+    from services.cli.demo import DemoWishes, plan_for, stack_plan, trouble_with
     from services.cli.home import StackFolder, home_folder
     from services.cli.show import Run, print_tally
 
@@ -114,6 +114,9 @@ def demo(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
         cash=_money(cash, "--cash"),
         seed=seed,
     )
+    trouble = trouble_with(wishes)
+    if trouble:
+        raise fail(trouble, 2)
     folder = StackFolder(home_folder(os.environ), "demo")
     with clear_errors(), folder.held(fresh=fresh):
         plan, resumed = plan_for(folder, wishes)

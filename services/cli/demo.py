@@ -9,10 +9,13 @@ import msgspec
 
 from services.cli.home import HomeError, StackFolder, write_private
 from services.cli.stack import StackPlan
-from services.exchange.config import ExchangeConfig
+from services.exchange.config import ExchangeConfig, shipped_symbols
 
 DEFAULT_START = dt.date(2020, 2, 12)
 """Days before the fall of February 2020, so that puts are assigned and stops are hit soon."""
+FIRST_START, LAST_START = dt.date(1990, 2, 1), dt.date(2022, 12, 28)
+"""What the shipped closes reach; a test holds them against the exchange."""
+CASH_MAX = Decimal(1_000_000_000)
 DEFAULT_SPEED = 7800.0
 """A trading day in three seconds."""
 TICKS_PER_DAY = 3
@@ -39,6 +42,21 @@ class DemoWishes(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] | None = None
     cash: Decimal | None = None
     seed: int | None = None
+
+
+def trouble_with(wishes: DemoWishes) -> str | None:
+    """Why these wishes cannot be met, before anything of them is kept."""
+    start, symbols, cash = wishes.start, wishes.symbols, wishes.cash
+    if start is not None and not FIRST_START <= start <= LAST_START:
+        return f"--from {start}: prices reach from {FIRST_START} to {LAST_START}"
+    if cash is not None and cash > CASH_MAX:
+        return f"--cash {cash}: at most {CASH_MAX}"
+    if symbols is not None:
+        known = shipped_symbols()
+        unknown = [symbol for symbol in symbols if symbol not in known]
+        if unknown:
+            return f"--symbols {','.join(unknown)}: no prices; known: {', '.join(known)}"
+    return None
 
 
 def plan_for(folder: StackFolder, wishes: DemoWishes) -> tuple[DemoPlan, bool]:

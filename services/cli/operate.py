@@ -290,7 +290,7 @@ def show_config(*, as_json: bool) -> None:
     else:
         table = Table("variable", "value", "from", box=None, header_style="dim")
         for row in rows:
-            table.add_row(row.variable, row.value_text, row.origin)
+            table.add_row(row.variable, Text(row.value_text), Text(row.origin))
         Console(highlight=False).print(table)
     for warning in loaded.warnings:
         sys.stderr.write(f"alpaclaudia: {warning}\n")

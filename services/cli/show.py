@@ -128,7 +128,8 @@ class Run:
             if deadline is not None and time.monotonic() >= deadline:
                 return
             if live is not None:
-                live.update(draw(self.state, height=self.console.size.height), refresh=True)
+                size = self.console.size
+                live.update(draw(self.state, width=size.width, height=size.height), refresh=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), FRAME_SECONDS)
 

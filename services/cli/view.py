@@ -34,8 +34,10 @@ NEW_YORK = ZoneInfo("America/New_York")
 DECISIONS_SHOWN = 40
 EVENTS_SHOWN = 40
 ORDERS_SHOWN = 60
+HEADER_ROWS = 6
+WIDE = 130
 
-SYNTHETIC = "stock prices: real daily closes · option prices: SYNTHETIC, from a model"
+SYNTHETIC = "stocks: real daily closes · option prices: SYNTHETIC, from a model"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -78,7 +80,8 @@ class ViewState:
             case IntentApproved():
                 self._on_verdict(message.intent, True, _terms_of(message.intent))
             case IntentBlocked():
-                self._on_verdict(message.intent, False, message.reason)
+                gate = f"{message.intent.strategy.rpartition(':')[2]}: "
+                self._on_verdict(message.intent, False, message.reason.removeprefix(gate))
             case OrderChanged():
                 self._on_order(message)
             case LedgerEntered():
@@ -137,26 +140,43 @@ class ViewState:
         self.events.append(Event(self.market_now, text, "cyan"))
 
 
-def draw(state: ViewState, *, height: int) -> RenderableType:
-    """The whole screen. Rows that do not fit are cut from the old end."""
-    body = max(height - 6, 12)
+def draw(state: ViewState, *, width: int, height: int) -> RenderableType:
+    """The whole screen. Rows that do not fit are cut from the old end; a narrow screen shows
+    fewer columns.
+    """
+    wide = width >= WIDE
+    body = max(height - HEADER_ROWS, 12)
     upper = max(7, body // 2)
-    lower = body - upper
     layout = Layout()
     layout.split_column(
-        Layout(_header(state), size=6, name="header"),
+        Layout(_header(state), size=HEADER_ROWS, name="header"),
         Layout(name="upper", size=upper),
         Layout(name="lower"),
     )
     layout["upper"].split_row(
-        Layout(_positions(state, upper - 3), name="positions", ratio=4),
-        Layout(_verdicts(state, upper - 3), name="verdicts", ratio=6),
+        Layout(_positions(state, upper - 3, wide=wide), name="positions", ratio=4),
+        Layout(_verdicts(state, upper - 3, wide=wide), name="verdicts", ratio=6 if wide else 5),
     )
     layout["lower"].split_row(
-        Layout(_orders(state, lower - 3), name="orders", ratio=5),
-        Layout(_events(state, lower - 2), name="events", ratio=5),
+        Layout(_orders(state, body - upper - 3, wide=wide), name="orders", ratio=5),
+        Layout(_events(state, body - upper - 2), name="events", ratio=5),
     )
     return layout
+
+
+def _table(*columns: str) -> Table:
+    """Numbers to the right; every column keeps its width before the last, which is cut."""
+    table = Table(expand=True, box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        right = name in ("qty", "basis", "price", "p/l")
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if name == columns[-1] and not right else None,
+        )
+    return table
 
 
 def _header(state: ViewState) -> RenderableType:
@@ -180,12 +200,17 @@ def _header(state: ViewState) -> RenderableType:
         (str(counts["assigned"]), "magenta"),
         ("  errors ", "dim"),
         (str(counts["errors"]), "red" if counts["errors"] else "green"),
-        ("   ", ""),
-        *_service_words(state),
     )
-    fourth = Text(SYNTHETIC if state.synthetic else "", style="italic dim")
-    title = Text(state.title)
-    return Panel(Group(first, second, third, fourth), title=title, border_style="blue")
+    lines = [first, second, third, Text.assemble(*_service_words(state))]
+    for line in lines:
+        line.no_wrap = True
+        line.overflow = "ellipsis"
+    return Panel(
+        Group(*lines),
+        title=Text(state.title),
+        subtitle=SYNTHETIC if state.synthetic else None,
+        border_style="blue",
+    )
 
 
 def _service_words(state: ViewState) -> list[tuple[str, str]]:
@@ -219,25 +244,23 @@ def _market_time(now: dt.datetime | None) -> str:
     return "…" if now is None else f"{now.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} NY"
 
 
-def _positions(state: ViewState, rows: int) -> RenderableType:
-    table = Table(expand=True, box=None, pad_edge=False, header_style="dim")
-    for name, justify in (("position", "left"), ("qty", "right"), ("basis", "right"),
-                          ("price", "right"), ("p/l", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+def _positions(state: ViewState, rows: int, *, wide: bool) -> RenderableType:
+    basis = ("basis",) if wide else ()
+    table = _table("position", "qty", *basis, "price", "p/l")
     positions = state.book.positions if state.book else []
     for position in positions[:rows]:
-        table.add_row(*_position_cells(position))
+        table.add_row(*_position_cells(position, wide=wide))
     title = f"positions ({len(positions)})"
     return Panel(table, title=title, title_align="left", border_style="dim")
 
 
-def _position_cells(position: PositionView) -> list[RenderableType]:
+def _position_cells(position: PositionView, *, wide: bool) -> list[RenderableType]:
     profit = position.unrealized_pl
     style = "green" if profit is not None and profit >= 0 else "red"
     return [
         Text(short_symbol(position.symbol)),
         f"{position.qty:f}",
-        f"{position.avg_entry_price:.2f}",
+        *((f"{position.avg_entry_price:.2f}",) if wide else ()),
         "" if position.current_price is None else f"{position.current_price:.2f}",
         Text("" if profit is None else f"{profit:+,.0f}", style=style),
     ]
@@ -251,19 +274,16 @@ def short_symbol(symbol: str) -> str:
     return f"{option.root} {option.expiration:%d%b} {option.strike:f} {option.right.value}"
 
 
-def _verdicts(state: ViewState, rows: int) -> RenderableType:
-    table = Table(expand=True, box=None, pad_edge=False, header_style="dim")
-    table.add_column("when", no_wrap=True)
-    table.add_column("intent", no_wrap=True)
-    table.add_column("risk", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
+def _verdicts(state: ViewState, rows: int, *, wide: bool) -> RenderableType:
+    table = _table(*(("when",) if wide else ()), "intent", "risk", "why")
     for verdict in list(state.verdicts)[-rows:][::-1]:
         intent = verdict.intent
+        when = f"{verdict.market_time.astimezone(NEW_YORK):%d%b %H:%M}"
         table.add_row(
-            f"{verdict.market_time.astimezone(NEW_YORK):%d%b %H:%M}",
-            Text(f"{intent.side.value} {intent.qty} {short_symbol(intent.symbol)}"),
+            *((when,) if wide else ()),
+            f"{intent.side.value} {intent.qty} {short_symbol(intent.symbol)}",
             Text("approved", "green") if verdict.approved else Text("blocked", "yellow"),
-            Text(verdict.reason),
+            verdict.reason,
         )
     return Panel(table, title="intents and risk's verdicts", title_align="left", border_style="dim")
 
@@ -279,17 +299,15 @@ def _terms_of(intent: OrderIntended) -> str:
     return f"{terms}; {intent.reason}" if intent.reason else terms
 
 
-def _orders(state: ViewState, rows: int) -> RenderableType:
-    table = Table(expand=True, box=None, pad_edge=False, header_style="dim")
-    for name in ("order", "type", "status", "filled"):
-        table.add_column(name, no_wrap=True)
+def _orders(state: ViewState, rows: int, *, wide: bool) -> RenderableType:
+    table = _table("order", *(("type",) if wide else ()), "status", "filled")
     for order in list(state.orders.values())[-rows:][::-1]:
         filled = ""
         if order.filled_qty:
             filled = f"{order.filled_qty:f} at {order.filled_avg_price or Decimal(0):.2f}"
         table.add_row(
-            Text(f"{order.side.value} {order.qty:f} {short_symbol(order.symbol)}"),
-            _order_type(order),
+            f"{order.side.value} {order.qty:f} {short_symbol(order.symbol)}",
+            *((_order_type(order),) if wide else ()),
             Text(order.status, style=_STATUS_STYLES.get(order.status, "")),
             filled,
         )

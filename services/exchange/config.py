@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 from decimal import Decimal
+from importlib import resources
 
 import msgspec
 
 CONFIG_VARIABLE = "EXCHANGE_CONFIG"
+CLOSES_FILE = "stock_closes_1990_2022.csv.gz"
 
 
 class ExchangeError(Exception):
@@ -40,3 +43,10 @@ def read_config(text: str | None) -> ExchangeConfig:
         return msgspec.json.decode(text, type=ExchangeConfig)
     except msgspec.DecodeError as error:
         raise ExchangeError(f"{CONFIG_VARIABLE}: {error}") from None
+
+
+def shipped_symbols() -> tuple[str, ...]:
+    """The stocks there are prices for: the header of the shipped closes, without reading them."""
+    file = resources.files("services.exchange") / "data" / CLOSES_FILE
+    with file.open("rb") as packed, gzip.open(packed, "rt") as lines:
+        return tuple(lines.readline().strip().split(",")[1:])

@@ -14,9 +14,10 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from services.exchange.config import CLOSES_FILE
+
 Floats = NDArray[np.float64]
 
-CLOSES_FILE = "stock_closes_1990_2022.csv.gz"
 INDEX_FILE = "sp500_index_1990_2022.csv.gz"
 VIX_FILE = "vix_2014_2019.csv.gz"
 TRADING_DAYS_PER_YEAR = 252

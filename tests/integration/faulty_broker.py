@@ -38,7 +38,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     after_accepting: bool = False
 
 
-def refusal(status: int, code: int = 0, message: str = "no", *, after_accepting: bool = False) -> Fault:
+def refusal(
+    status: int, code: int = 0, message: str = "no", *, after_accepting: bool = False
+) -> Fault:
     body = msgspec.json.encode({"code": code, "message": message})
     return Fault(status=status, body=body, after_accepting=after_accepting)
 
@@ -143,7 +145,9 @@ class FaultyBroker:
 
     # --- answering -----------------------------------------------------------------------------
 
-    def take(self, request: Request, keys: tuple[str | None, str | None]) -> tuple[Fault | None, bytes, int, threading.Event]:
+    def take(
+        self, request: Request, keys: tuple[str | None, str | None]
+    ) -> tuple[Fault | None, bytes, int, threading.Event]:
         """The fault this request meets, if any, and the proper answer with its status."""
         with self._lock:
             self.requests.append(request)

@@ -101,7 +101,9 @@ def snapshot(symbol: str = "KO", **changes: Any) -> SnapshotTaken:
     return SnapshotTaken(**(fields | changes))
 
 
-def put_intent(number: int = 1, root: str = "KO", strike: str = "57", **changes: Any) -> OrderIntended:
+def put_intent(
+    number: int = 1, root: str = "KO", strike: str = "57", **changes: Any
+) -> OrderIntended:
     fields: dict[str, Any] = {
         "message_id": f"intent-{number}",
         "at": wall(),

@@ -1,0 +1,187 @@
+"""The bus: what is provisioned, stored once, set aside as poison, and what survives a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import pytest
+
+from libs.common.bus import Bus, Delivery
+from libs.common.contracts import IntentApproved, IntentBlocked, OrderIntended, PlanMade
+from libs.common.runtime import EXIT_BROKEN_PROMISE
+from libs.common.settings import BusSettings
+from libs.common.signing import KeyPair
+from libs.common.topology import CONSUMERS, RISK_INTENTS, STREAMS
+from libs.embedded.nats import NatsServer
+from libs.embedded.processes import free_port
+from tests.integration.faulty_broker import FaultyBroker
+from tests.integration.stories import approval, portfolio, put_intent, snapshot
+from tests.integration.world import End, Process, World, base_environ, until
+
+pytestmark = pytest.mark.integration
+
+POISON = b"\xff{ this is no message"
+
+
+async def test_provisioning_again_changes_nothing(world: World) -> None:
+    await world.bus.publish(put_intent(1))
+    js = world.raw.jetstream()
+    streams = {info.config.name: info for info in await js.streams_info()}
+    assert streams.keys() == {stream.name for stream in STREAMS}
+    before = {c: await js.consumer_info(c.stream, c.name) for c in CONSUMERS}
+    assert await world.bus.provision() == []
+    for name, info in streams.items():
+        again = await js.stream_info(name)
+        assert (again.config, again.state.messages) == (info.config, info.state.messages)
+    for consumer, info in before.items():
+        again = await js.consumer_info(consumer.stream, consumer.name)
+        assert (again.config, again.created) == (info.config, info.created)
+
+
+async def test_a_message_published_twice_is_stored_once(world: World) -> None:
+    for _ in range(2):
+        await world.bus.publish(put_intent(1))
+    await world.bus.publish(put_intent(2))
+    assert await world.bus.stream_counts(["INTENTS"]) == {"INTENTS": 2}
+
+
+async def dead_letter_of(world: World, stream: str) -> None:
+    """The books hold the letter, an alert tells of it, and the consumer has nothing left."""
+    await world.row_when(
+        "select 1 from events where kind='dead_letter' and payload_json->>'subject' like %s",
+        f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{stream}.%",
+    )
+    await until(lambda: world.alerts("dead_letter"), "an alert of the dead letter")
+
+
+async def test_a_poisoned_intent_is_set_aside_and_the_next_is_decided(world: World) -> None:
+    await world.room("executor", BOT_MODE="dry")
+    await world.room("risk")
+    await world.bus.publish(portfolio())
+    await world.poison("intents.wheel_cash_secured_put.KO", POISON)
+    await world.bus.publish(put_intent(1))
+    decided = await until(lambda: world.of(IntentApproved), "the next intent's approval")
+    assert decided[0].intent.message_id == "intent-1"
+    assert "intents.wheel_cash_secured_put.KO" in world.alerts("poison")[0]
+    await dead_letter_of(world, "INTENTS")
+
+
+async def test_a_poisoned_approval_is_set_aside_and_the_next_is_carried_out(world: World) -> None:
+    await world.room("executor", BOT_MODE="dry")
+    await world.poison("decisions.approved.KO", POISON)
+    await world.poison("decisions.blocked.KO", b'{"message_id": 7}')
+    await world.bus.publish(approval(put_intent(1), world.keys))
+    await world.row_when("select 1 from order_intents where id='intent-1' and status='dry_run'")
+    await until(lambda: len(world.alerts("poison")) >= 3, "an alert for each reader of each")
+    await dead_letter_of(world, "DECISIONS")
+
+
+async def test_a_poisoned_snapshot_is_set_aside_and_the_next_is_planned(world: World) -> None:
+    await world.room("executor", BOT_MODE="dry")
+    await world.room("planner")
+    await world.poison("market.snapshot.PFE", POISON)
+    await world.bus.publish(snapshot("KO"))
+    plans = await until(lambda: world.of(PlanMade), "the next snapshot's plan")
+    assert plans[0].symbol == "KO"
+    assert "market.snapshot.PFE" in world.alerts("poison")[0]
+    await dead_letter_of(world, "MARKET")
+
+
+async def test_poison_found_when_risk_rebuilds_is_left_out(world: World) -> None:
+    await world.poison("decisions.approved.KO", POISON)
+    await world.poison("orders.filled.KO", POISON)
+    await world.poison("market.portfolio", POISON)
+    await world.room("risk")
+    assert "market.portfolio" in world.alerts("portfolio")[0]
+    await world.bus.publish(put_intent(1))
+    (blocked,) = await until(lambda: world.of(IntentBlocked), "a block: no portfolio was seen")
+    assert "no portfolio was seen" in blocked.reason
+    await world.bus.publish(portfolio())
+    await world.poison("orders.filled.KO", POISON)
+    await world.bus.publish(put_intent(2))
+    await until(lambda: world.of(IntentApproved), "risk goes on after live poison too")
+
+
+# --- beginnings that fail ------------------------------------------------------------------------
+
+
+def test_services_started_before_the_streams_say_what_to_run(
+    nats: NatsServer,
+    database_url: str,
+    keys: KeyPair,
+    broker: FaultyBroker,
+    process: Callable[..., Process],
+) -> None:
+    environ = base_environ(nats, database_url, keys)
+    environ |= {"ALPACA_BASE_URL": broker.url, "ALPACA_DATA_URL": broker.url}
+    started = [process(name, environ) for name in ("planner", "risk", "executor")]
+    for service in started:
+        assert service.status() == EXIT_BROKEN_PROMISE
+        end = End(EXIT_BROKEN_PROMISE, service.log)
+        assert "run `alpaclaudia provision`" in end.last_words
+
+
+def test_a_wrong_password_ends_the_process_with_one_line(
+    nats: NatsServer, database_url: str, keys: KeyPair, process: Callable[..., Process]
+) -> None:
+    environ = base_environ(nats, database_url, keys) | {"NATS_PASSWORD": "wrong-password"}
+    planner = process("planner", environ)
+    assert planner.status() == EXIT_BROKEN_PROMISE
+    words = End(EXIT_BROKEN_PROMISE, planner.log).last_words
+    assert words.startswith(f"NATS at {nats.url} refused planner: ")
+    assert "wrong-password" not in planner.log
+
+
+def test_without_nats_a_service_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, keys: KeyPair, run_to_its_end: Callable[..., End]
+) -> None:
+    monkeypatch.setitem(Bus.connect.__func__.__kwdefaults__, "patience_seconds", 0.5)  # type: ignore[attr-defined]
+    url = f"nats://127.0.0.1:{free_port()}"
+    end = run_to_its_end("planner", {"NATS_URL": url, "WHEEL_UNIVERSE": "KO"})
+    assert end.status == 1
+    assert end.last_words.startswith(f"no NATS server at {url} after ")
+    assert end.last_words.endswith("start it or correct NATS_URL")
+
+
+# --- a server that dies ------------------------------------------------------------------------
+
+
+async def test_a_killed_server_loses_nothing_that_it_acknowledged(world: World) -> None:
+    handled: list[str] = []
+
+    async def handle(delivery: Delivery) -> None:
+        message = delivery.decode()
+        assert isinstance(message, OrderIntended)
+        handled.append(message.message_id)
+        await delivery.ack()
+
+    settings = BusSettings(url=world.nats.url, user=world.nats.user, password=world.nats.password)
+    reader = await Bus.connect(settings, name="reader")
+    consuming = asyncio.create_task(reader.consume(RISK_INTENTS, handle))
+    acknowledged: list[str] = []
+
+    async def publish_on() -> None:
+        for number in range(1, 61):
+            await world.bus.publish(put_intent(number), patience_seconds=30)
+            acknowledged.append(f"intent-{number}")
+
+    publishing = asyncio.create_task(publish_on())
+    for kills in (1, 2):
+        await until(lambda n=kills: len(acknowledged) >= 15 * n, "a part to be acknowledged")
+        assert world.nats.process is not None
+        world.nats.process.kill()
+        world.nats.process.wait()
+        await asyncio.sleep(0.1)
+        world.nats.start()
+        world.nats.wait()
+    await publishing
+    await until(lambda: set(handled) == set(acknowledged), "everything to be handled")
+    assert len(acknowledged) == 60
+    assert (await world.bus.stream_counts(["INTENTS"]))["INTENTS"] == 60
+    assert world.bus.reconnects >= 1
+    consuming.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await consuming
+    await reader.close()
