@@ -269,6 +269,10 @@ class Bus:
             except _TRANSIENT as error:
                 log.debug("fetching from %s/%s: %r", consumer.stream, consumer.name, error)
                 await asyncio.sleep(_RETRY_SECONDS)
+                if self.connected:  # a consumer that is gone shows here, and only here
+                    with contextlib.suppress(*_TRANSIENT):
+                        await subscription.unsubscribe()
+                    subscription = await self._bind(consumer)
                 continue
             await self._deliver(Delivery(msg), handle, on_poison)
 

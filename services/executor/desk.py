@@ -23,7 +23,7 @@ from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import OrderDesk
 from services.executor.lifecycle import IllegalTransitionError, OrderState
 from services.executor.orders import OrderChange, OrderRow, order_changed
-from services.executor.store import ExecutorStore
+from services.executor.store import ExecutorStore, StaleRowError
 from services.executor.submit import (
     Step,
     Verdict,
@@ -53,6 +53,7 @@ class Desk:
         self.account_number: str | None = None
         self._busy: set[str] = set()
         """client_order_ids being carried out, which following leaves alone."""
+        self._complained: set[tuple[str, int]] = set()
 
     async def patiently(self, call: Callable[[], T], delivery: Delivery | None = None) -> T:
         """The store's answer, however long the database is away; the message waits with us."""
@@ -101,20 +102,24 @@ class Desk:
                 Severity.ERROR, "approval", f"{approval.intent.symbol}: {refusal.reason}"
             )
             return await self._write(row, change, delivery)
-        if self._settings.bot.mode is BotMode.DRY or self._broker is None:
+        broker = self._broker
+        if self._settings.bot.mode is BotMode.DRY or broker is None:
             note = "dry mode: nothing was sent"
             dry = OrderChange(state=OrderState.DRY_RUN, ts=approval.intent.as_of, note=note)
             return await self._write(row, dry, delivery)
         row = await self._write(
             row, OrderChange(state=OrderState.SUBMITTING, ts=approval.intent.as_of), delivery
         )
-        return await self._post(row, delivery)
+        return await self._post(row, broker, delivery)
 
-    async def _post(self, row: OrderRow, delivery: Delivery | None) -> OrderRow:
+    async def _post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
         """Sends a row that is `submitting`, once, and writes what is known afterwards."""
-        broker = self._broker
-        assert broker is not None  # noqa: S101  # dry mode never comes here
         intent = row.approval.intent
+        if utc_now() >= row.approval.expires_at:  # the database may have kept us waiting
+            note = "the approval expired before it could be sent"
+            return await self._write(
+                row, OrderChange(state=OrderState.EXPIRED, ts=utc_now(), note=note), delivery
+            )
         try:
             order = await asyncio.to_thread(broker.submit, intent, row.client_order_id)
         except (BrokerError, WireError, ValueError) as error:
@@ -200,14 +205,29 @@ class Desk:
             order.client_order_id: order for order in await asyncio.to_thread(broker.open_orders)
         }
         for row in rows:
-            order = shown.get(row.client_order_id)
-            if order is None and row.order_id is None:
-                await self._resolve(row, broker)
-                continue
-            if order is None and row.order_id is not None:
-                order = await asyncio.to_thread(broker.by_id, row.order_id)
-            if order is not None:
-                await self._take_over(row, order)
+            try:
+                await self._follow_row(row, shown.get(row.client_order_id), broker)
+            except (BrokerRefusedError, WireError) as error:
+                # One order the broker will not show must not hide the others.
+                await self._complain_once(row, f"it cannot be followed: {error}")
+            except StaleRowError as error:
+                log.info("%s; the next round looks again", error)
+
+    async def _follow_row(self, row: OrderRow, order: WireOrder | None, broker: OrderDesk) -> None:
+        if order is None and row.order_id is None:
+            await self._resolve(row, broker)
+            return
+        if order is None and row.order_id is not None:
+            order = await asyncio.to_thread(broker.by_id, row.order_id)
+        if order is not None:
+            await self._take_over(row, order)
+
+    async def _complain_once(self, row: OrderRow, text: str) -> None:
+        """Once per order and state: the same trouble comes up in every round."""
+        key = (row.client_order_id, row.revision)
+        if key not in self._complained:
+            self._complained.add(key)
+            await self._context.alert(Severity.ERROR, "order", f"{row.client_order_id}: {text}")
 
     async def _resolve(self, row: OrderRow, broker: OrderDesk) -> None:
         order = await asyncio.to_thread(broker.by_client_order_id, row.client_order_id)
@@ -226,24 +246,20 @@ class Desk:
             case Step.SEND_AGAIN:
                 sending = OrderChange(state=OrderState.SUBMITTING, ts=now, note="sent again")
                 row = await self._write(row, sending)
-                await self.publish(await self._post(row, None))
+                await self.publish(await self._post(row, broker, None))
 
     async def _take_over(self, row: OrderRow, order: WireOrder) -> None:
         """Writes the broker's order over our row, if it says anything new."""
         if row.order_id is None:
             difference = mismatch(row, order)
             if difference is not None:
-                await self._context.alert(
-                    Severity.ERROR, "mismatch", f"{row.client_order_id}: {difference}"
-                )
+                await self._complain_once(row, difference)
         if not is_news(row, order):
             return
         try:
             written = await self._write(row, change_from(order, utc_now()))
         except IllegalTransitionError as error:
-            await self._context.alert(
-                Severity.ERROR, "order", f"{row.client_order_id}: the broker says so, but {error}"
-            )
+            await self._complain_once(row, f"the broker calls it {order.status}, but {error}")
             return
         await self.publish(written)
 

@@ -42,6 +42,10 @@ from services.executor.orders import (
 ACTIVE_EXECUTOR_LOCK = 7_305_002
 
 
+class StaleRowError(Exception):
+    """Somebody else changed the row since it was read."""
+
+
 class ExecutorStore:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -102,7 +106,8 @@ class ExecutorStore:
     def change(self, row: OrderRow, change: OrderChange) -> OrderRow:
         """Writes a change of state, its fill, its event and the intent's status together.
 
-        Raises IllegalTransitionError when the table forbids it; the row is then untouched.
+        Raises IllegalTransitionError when the table forbids it, StaleRowError when the row is no
+        longer what `row` says; it is then untouched.
         """
         advance(row.state, change.state)
         part = fill_part(row, change)
@@ -127,9 +132,7 @@ class ExecutorStore:
                 )
             )
             if done.rowcount != 1:
-                raise db.DatabaseError(
-                    f"the order {row.client_order_id} was changed by another executor"
-                )
+                raise StaleRowError(f"the order {row.client_order_id} was changed meanwhile")
             _write_consequences(connection, written, change.ts, part)
         return written
 

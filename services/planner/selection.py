@@ -17,7 +17,7 @@ from __future__ import annotations
 import datetime as dt
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -32,6 +32,7 @@ CANDIDATES_MAX = 40
 """Candidates recorded for each choice: the chosen, the next in rank, then the nearest left."""
 
 _OCC_TAIL = 15  # yymmdd, right, eight digits of strike: what follows the root
+_BY_DELTA, _BY_STRIKE = 0, 1  # contracts with greeks rank before those without
 _ROUNDING = 1e-9  # a spread or yield that equals its limit but for float noise passes
 
 
@@ -76,27 +77,84 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 def choose(contracts: Sequence[ContractQuote], search: Search) -> Choice:
     """The best contract of the right searched for. The order of `contracts` never matters."""
-    offers: list[Offer] = []
-    left: list[tuple[ContractQuote, str]] = []
-    for contract in contracts:
-        if contract.right is not search.right:
-            continue
-        found = examine(contract, search)
-        if isinstance(found, Offer):
-            offers.append(found)
-        else:
-            left.append((contract, found))
+    asked_for = [contract for contract in contracts if contract.right is search.right]
+    hopeful, left = _sifted(asked_for, search)
+    offers, failed = _examined(hopeful, search)
+    left += failed
     offers.sort(key=lambda offer: rank(offer, search))
     recorded = [_offer_record(offer, place, search) for place, offer in _places(offers)]
     room = CANDIDATES_MAX - len(recorded)
-    aim = search.strike_aim
-    nearest = heapq.nsmallest(room, left, key=lambda pair: _nearness(pair[0], aim))
-    recorded += [_left_record(contract, reason) for contract, reason in nearest]
+    if room:
+        recorded += [_left_record(c, search) for c in _nearest_strikes(left, room, search)]
     return Choice(
         taken=offers[0] if offers else None,
         candidates=tuple(recorded),
-        candidates_left_out=len(offers) + len(left) - len(recorded),
+        candidates_left_out=len(asked_for) - len(recorded),
     )
+
+
+def _sifted(
+    contracts: Sequence[ContractQuote], search: Search
+) -> tuple[list[ContractQuote], list[ContractQuote]]:
+    """Those that may pass and those that cannot, by the cheapest rules and without reasons.
+
+    Most of a long chain ends here. `examine` still decides about the former, and gives the latter
+    their reason where they are near enough to be recorded.
+    """
+    first = search.session + dt.timedelta(days=max(1, search.settings.dte_min))
+    last = search.session + dt.timedelta(days=search.settings.dte_max)
+    hopeful: list[ContractQuote] = []
+    hopeless: list[ContractQuote] = []
+    for contract in contracts:
+        bid, ask = contract.bid, contract.ask
+        quoted = bid is not None and ask is not None and 0 < bid <= ask
+        may_pass = quoted and first <= contract.expiration <= last
+        (hopeful if may_pass else hopeless).append(contract)
+    return hopeful, hopeless
+
+
+def _examined(
+    contracts: Sequence[ContractQuote], search: Search
+) -> tuple[list[Offer], list[ContractQuote]]:
+    """The offers and the contracts left, as far as they can matter.
+
+    Contracts come nearest the target first. Once there are as many offers as are recorded, all
+    those farther away would rank behind them whatever they earn, so they are not priced.
+    """
+    offers: list[Offer] = []
+    failed: list[ContractQuote] = []
+    reached: tuple[int, float] | None = None
+    for distance, contract in _nearest_first(contracts, search):
+        if len(offers) >= CANDIDATES_MAX and distance != reached:
+            break
+        found = examine(contract, search)
+        if isinstance(found, Offer):
+            offers.append(found)
+            reached = distance
+        else:
+            failed.append(contract)
+    return offers, failed
+
+
+def _nearest_first(
+    contracts: Sequence[ContractQuote], search: Search
+) -> Iterator[tuple[tuple[int, float], ContractQuote]]:
+    """Each contract after what `rank` puts first: the kind of its distance and the distance."""
+    target, aim = search.settings.target_delta, search.strike_aim
+    with_greeks = [
+        (abs(abs(delta) - target), place)
+        for place, contract in enumerate(contracts)
+        if (delta := usable_delta(contract.delta)) is not None
+    ]
+    for distance, place in sorted(with_greeks):
+        yield (_BY_DELTA, round(distance, 6)), contracts[place]
+    without = [
+        (_strike_distance(contract, aim), place)
+        for place, contract in enumerate(contracts)
+        if usable_delta(contract.delta) is None
+    ]
+    for distance, place in sorted(without):
+        yield (_BY_STRIKE, round(distance, 6)), contracts[place]
 
 
 def examine(contract: ContractQuote, search: Search) -> Offer | str:
@@ -115,9 +173,9 @@ def rank(offer: Offer, search: Search) -> tuple[float | str, ...]:
     """Sorts better offers first; equal only for equal symbols."""
     strike = float(offer.contract.strike)
     if offer.delta is not None:
-        kind, distance = 0, abs(abs(offer.delta) - search.settings.target_delta)
+        kind, distance = _BY_DELTA, abs(abs(offer.delta) - search.settings.target_delta)
     else:
-        kind, distance = 1, abs(strike - search.strike_aim)
+        kind, distance = _BY_STRIKE, abs(strike - search.strike_aim)
     return (
         kind,
         round(distance, 6),
@@ -239,10 +297,22 @@ def _places(offers: Sequence[Offer]) -> list[tuple[int, Offer]]:
     return list(enumerate(offers[:CANDIDATES_MAX], start=1))
 
 
-def _nearness(contract: ContractQuote, aim: float) -> tuple[bool, float, str]:
-    readable = contract.strike.is_finite()
-    distance = abs(float(contract.strike) - aim) if readable else 0.0
-    return (not readable, distance, contract.symbol)
+def _nearest_strikes(
+    contracts: Sequence[ContractQuote], count: int, search: Search
+) -> list[ContractQuote]:
+    """By the distance of the strike from the aim, then by symbol."""
+    aim = search.strike_aim
+    distances = [
+        (_strike_distance(contract, aim), contract.symbol, place)
+        for place, contract in enumerate(contracts)
+    ]
+    return [contracts[place] for _, _, place in heapq.nsmallest(count, distances)]
+
+
+def _strike_distance(contract: ContractQuote, aim: float) -> float:
+    """In dollars; strikes that cannot be read are farthest."""
+    strike = contract.strike
+    return abs(float(strike) - aim) if strike.is_finite() else math.inf
 
 
 def _offer_record(offer: Offer, place: int, search: Search) -> Candidate:
@@ -262,10 +332,12 @@ def _offer_record(offer: Offer, place: int, search: Search) -> Candidate:
     )
 
 
-def _left_record(contract: ContractQuote, reason: str) -> Candidate:
+def _left_record(contract: ContractQuote, search: Search) -> Candidate:
+    """Expects a contract that `examine` leaves."""
+    found = examine(contract, search)
     return Candidate(
         symbol=contract.symbol,
         taken=False,
-        reason=reason,
+        reason=found if isinstance(found, str) else "",
         delta=usable_delta(contract.delta),
     )

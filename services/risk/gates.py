@@ -22,7 +22,7 @@ from libs.common.contracts import (
     Strategy,
     TimeInForce,
 )
-from libs.common.money import CENT, on_grid
+from libs.common.money import CENT, on_grid, plain
 from libs.common.settings import RiskSettings
 from libs.common.symbols import (
     SHARES_PER_CONTRACT,
@@ -325,21 +325,21 @@ def check_csp(intent: OrderIntended, book: Book, settings: RiskSettings) -> Chec
         unpriced = unpriced_buys(book.portfolio)
         why = f"; open buys without a price: {', '.join(unpriced)}" if unpriced else ""
         faults.append(
-            f"collateral {collateral} above free cash {free} less buffer "
-            f"{settings.cash_buffer}{why}"
+            f"collateral {plain(collateral)} above free cash {plain(free)} less buffer "
+            f"{plain(settings.cash_buffer)}{why}"
         )
     equity = book.portfolio.account.equity
     most = equity * Decimal(repr(settings.max_position_pct)) / 100
     bound = bound_in(book, intent.underlying) + collateral
     if bound > most:
         faults.append(
-            f"{intent.underlying} would bind {bound}, above {settings.max_position_pct:g} % of "
-            f"equity {equity}"
+            f"{intent.underlying} would bind {plain(bound)}, above "
+            f"{settings.max_position_pct:g} % of equity {plain(equity)}"
         )
     puts = short_puts(book) + intent.qty
     if puts > settings.max_short_puts:
         faults.append(f"would be short put {puts}, at most {settings.max_short_puts}")
-    return _all_of(faults, f"collateral {collateral} of {spendable} spendable")
+    return _all_of(faults, f"collateral {plain(collateral)} of {plain(spendable)} spendable")
 
 
 def check_covered_call(intent: OrderIntended, book: Book) -> CheckResult:

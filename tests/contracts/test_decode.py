@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs.common.bus import UndecodableError, decode_message
 from libs.common.contracts import MESSAGES, Message, PortfolioObserved
-from tests.contracts.test_golden import decoded, every_message, recording
+from tests.contracts.recordings import decoded, every_message, recording
 
 ROOMY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 import json
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
@@ -26,17 +25,7 @@ from libs.common.contracts import (
     subject_filter,
     subject_token,
 )
-
-GOLDEN = Path(__file__).parent / "golden"
-every_message = pytest.mark.parametrize("message_type", MESSAGES, ids=lambda t: t.__name__)
-
-
-def recording(message_type: type[Message]) -> bytes:
-    return (GOLDEN / f"{message_type.__name__}.json").read_bytes()
-
-
-def decoded(message_type: type[Message]) -> Message:
-    return msgspec.json.decode(recording(message_type), type=message_type)
+from tests.contracts.recordings import GOLDEN, decoded, every_message, recording
 
 
 def required_only(value: Any, struct: type[msgspec.Struct]) -> dict[str, Any]:
