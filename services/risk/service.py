@@ -63,6 +63,8 @@ class RiskService:
                 decisions = await self.bus.replay(RISK_DECISIONS, self._observe)
                 orders = await self.bus.replay(RISK_ORDERS, self._observe)
                 await self._read_portfolio()
+            except BrokenPromiseError:  # a refusal is a BusError too, and no patience mends it
+                raise
             except BusError as error:
                 log.warning("%s; trying again", error)
                 await asyncio.sleep(1)

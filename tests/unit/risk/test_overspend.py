@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from decimal import Decimal
 from typing import Any
 
 import hypothesis.strategies as st
@@ -17,7 +18,9 @@ from tests.unit.risk.books import SETTINGS, ask, broker_time, covered_call, csp,
 from tests.unit.risk.model_broker import STOCK_PRICE, ModelBroker, Pass
 
 NAMES = ("AA", "BB", "CC")
-RULES = msgspec.structs.replace(SETTINGS, cash_buffer=500, max_position_pct=40.0, max_short_puts=4)
+RULES = msgspec.structs.replace(
+    SETTINGS, cash_buffer=Decimal(500), max_position_pct=40.0, max_short_puts=4
+)
 EQUITY = 16_000
 
 
