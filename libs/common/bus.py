@@ -86,6 +86,12 @@ def decode_message(subject: str, payload: bytes) -> Message:
     raise UndecodableError(f"{subject}: no message belongs to this subject")
 
 
+def _asked_to_end() -> bool:
+    """Python 3.11's wait_for loses a cancellation that meets its result; the task still knows."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Delivery:
     """One message pulled from a consumer, to be acknowledged once its effects are stored."""
 
@@ -262,6 +268,8 @@ class Bus:
         """
         subscription = await self._bind(consumer)
         while True:
+            if _asked_to_end():
+                raise asyncio.CancelledError
             try:
                 (msg,) = await subscription.fetch(1, timeout=_FETCH_SECONDS)
             except TimeoutError:

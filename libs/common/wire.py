@@ -128,9 +128,13 @@ class WireTrade(_Wire, frozen=True, kw_only=True):
     t: Moment | None = None
 
 
-class WireQuote(_Wire, frozen=True, kw_only=True):
-    bp: float | None = None
+# The parts of a chain come by the thousand. Their fields stand in the order the broker sends them,
+# where msgspec looks first, and none can be part of a cycle for the collector to find.
+
+
+class WireQuote(_Wire, frozen=True, kw_only=True, gc=False):
     ap: float | None = None
+    bp: float | None = None
     t: Moment | None = None
 
 
@@ -144,17 +148,17 @@ class WireStockSnapshot(_Wire, frozen=True, kw_only=True, rename="camel"):
     prev_daily_bar: WireBar | None = None
 
 
-class WireGreeks(_Wire, frozen=True, kw_only=True):
+class WireGreeks(_Wire, frozen=True, kw_only=True, gc=False):
     delta: float | None = None
     gamma: float | None = None
     theta: float | None = None
     vega: float | None = None
 
 
-class WireOptionSnapshot(_Wire, frozen=True, kw_only=True, rename="camel"):
-    latest_quote: WireQuote | None = None
+class WireOptionSnapshot(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     greeks: WireGreeks | None = None
     implied_volatility: float | None = None
+    latest_quote: WireQuote | None = None
 
 
 class WireChainPage(_Wire, frozen=True, kw_only=True):
@@ -173,6 +177,10 @@ class WireContract(_Wire, frozen=True, kw_only=True):
 class WireContractsPage(_Wire, frozen=True, kw_only=True):
     option_contracts: list[WireContract] | None = None
     next_page_token: str | None = None
+
+
+_NO_QUOTE, _NO_GREEKS = WireQuote(), WireGreeks()
+_INFINITY = math.inf
 
 
 def decode(payload: bytes, type_: type[msgspec.Struct] | object, what: str) -> object:
@@ -281,20 +289,25 @@ def contract_quote(
     option = parse_option_symbol(symbol)
     if option is None:
         return None
-    quote, greeks = wire.latest_quote, wire.greeks
+    quote, greeks = wire.latest_quote or _NO_QUOTE, wire.greeks or _NO_GREEKS
+    bid, ask, volatility = quote.bp, quote.ap, wire.implied_volatility
+    delta, gamma, theta, vega = greeks.delta, greeks.gamma, greeks.theta, greeks.vega
+    # Comparisons in place of _price and _number: this runs for every contract of every tick.
     return ContractQuote(
         symbol=symbol,
         right=option.right,
         strike=option.strike,
         expiration=option.expiration,
-        bid=_price(quote.bp) if quote else None,
-        ask=_price(quote.ap) if quote else None,
-        quote_at=quote.t if quote else None,
-        delta=_number(greeks.delta) if greeks else None,
-        gamma=_number(greeks.gamma) if greeks else None,
-        theta=_number(greeks.theta) if greeks else None,
-        vega=_number(greeks.vega) if greeks else None,
-        implied_volatility=_price(wire.implied_volatility),
+        bid=bid if bid is not None and 0 < bid < _INFINITY else None,
+        ask=ask if ask is not None and 0 < ask < _INFINITY else None,
+        quote_at=quote.t,
+        delta=delta if delta is not None and -_INFINITY < delta < _INFINITY else None,
+        gamma=gamma if gamma is not None and -_INFINITY < gamma < _INFINITY else None,
+        theta=theta if theta is not None and -_INFINITY < theta < _INFINITY else None,
+        vega=vega if vega is not None and -_INFINITY < vega < _INFINITY else None,
+        implied_volatility=(
+            volatility if volatility is not None and 0 < volatility < _INFINITY else None
+        ),
         open_interest=open_interest,
         penny=penny,
     )
@@ -307,7 +320,3 @@ def _finite(value: Decimal | None) -> Decimal | None:
 def _price(value: float | None) -> float | None:
     """A price, or None for what cannot be one: missing, NaN, zero or less."""
     return value if value is not None and math.isfinite(value) and value > 0 else None
-
-
-def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

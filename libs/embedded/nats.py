@@ -51,6 +51,11 @@ class NatsServer(msgspec.Struct, kw_only=True):
     def log_path(self) -> Path:
         return self.folder / "nats.log"
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and is not running any more."""
+        return self.process is not None and self.process.poll() is not None
+
     def start(self) -> None:
         """Starts the server without waiting for it. Raises EmbeddedServerError."""
         if port_taken(self.port):

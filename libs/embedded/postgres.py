@@ -60,6 +60,11 @@ class PostgresServer(msgspec.Struct, kw_only=True):
         return f"postgresql://{self.user}:{password}@127.0.0.1:{self.port}/{database}"
 
     @property
+    def ended(self) -> bool:
+        """Whether it was started and is not running any more."""
+        return self.process is not None and self.process.poll() is not None
+
+    @property
     def log_path(self) -> Path:
         return self.folder / "postgres.log"
 

@@ -118,8 +118,7 @@ class Run:
                     self.live = None
         else:
             await self._frames(None, watching, deadline)
-        if watching.done():
-            watching.result()  # raises what broke
+        self.stack.raise_what_broke()
 
     async def _frames(
         self, live: Live | None, watching: asyncio.Task[None], deadline: float | None
@@ -153,7 +152,7 @@ class Run:
         first = self.first_tick_seconds
         return msgspec.structs.replace(
             tally,
-            errors=tally.errors + self.stack.supervisor.restarts,
+            errors=tally.errors + self.stack.restarts,
             first_tick_seconds=None if first is None else round(first, 2),
         )
 

@@ -35,6 +35,7 @@ from services.exchange.config import ExchangeConfig
 
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.03
+SERVER_WATCH_SECONDS = 0.5
 NATS_USER = "alpaclaudia"
 
 Say = Callable[[str], None]
@@ -66,6 +67,7 @@ class Stack:
         self._nats: NatsServer | None = None
         self._postgres: PostgresServer | None = None
         self._ready: set[str] = set()
+        self.server_restarts = 0
 
     # --- starting ------------------------------------------------------------------------------
 
@@ -77,8 +79,33 @@ class Stack:
         self.environ["RISK_VERIFY_KEY"] = self._credentials.verify_key
         self._start_nats()
         self._start_exchange()
-        self.watching = asyncio.create_task(self.supervisor.watch())
+        self.watching = asyncio.create_task(self._watch())
         await self._guarded(self._bring_up())
+
+    async def _watch(self) -> None:
+        """Restarts what dies, servers and services alike; raises what no restart mends."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.supervisor.watch())
+            group.create_task(self._watch_servers())
+
+    async def _watch_servers(self) -> None:
+        """The servers keep their ports and their data, so the services find them again."""
+        while True:
+            await asyncio.sleep(SERVER_WATCH_SECONDS)
+            if self._nats is not None and self._nats.ended:
+                self._note_restart("NATS")
+                self._nats.start()
+            if self._postgres is not None and self._postgres.ended:
+                self._note_restart("Postgres")
+                self._postgres.launch()
+
+    def _note_restart(self, name: str) -> None:
+        self.server_restarts += 1
+        self.say(f"{name} ended; it is started again")
+
+    @property
+    def restarts(self) -> int:
+        return self.supervisor.restarts + self.server_restarts
 
     async def _bring_up(self) -> None:
         await asyncio.gather(self._database(), self._streams(), self._exchange_ready())
@@ -97,8 +124,18 @@ class Stack:
         if watching.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            watching.result()
+        self.raise_what_broke()
         task.result()
+
+    def raise_what_broke(self) -> None:
+        """Raises the first cause when watching ended by itself."""
+        if self.watching is None or not self.watching.done() or self.watching.cancelled():
+            return
+        cause = self.watching.exception()
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if cause is not None:
+            raise cause
 
     def _start_nats(self) -> None:
         if not self.plan.embedded_nats:
@@ -219,7 +256,7 @@ class Stack:
     async def stop(self) -> None:
         """Services first, then the exchange, then the servers their words were written to."""
         await self.supervisor.stop()
-        if self.watching is not None:
+        if self.watching is not None:  # before the servers, or they would be started again
             self.watching.cancel()
             await asyncio.gather(self.watching, return_exceptions=True)
         if self.bus is not None:

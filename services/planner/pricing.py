@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 
 from libs.common.money import ceil_to, decimal_of, floor_to, option_tick
 
@@ -32,7 +33,13 @@ def annual_yield_pct(limit_price: Decimal, strike: Decimal, days: int) -> float:
     The price is the limit that would be sent, not the mid or the ask: what is asked for is the
     most that can be earned. Simple interest over calendar days to expiration.
     """
-    return float(limit_price) / float(strike) * DAYS_A_YEAR / max(days, 1) * 100
+    return float(limit_price) / as_float(strike) * DAYS_A_YEAR / max(days, 1) * 100
+
+
+@lru_cache(maxsize=16_384)
+def as_float(strike: Decimal) -> float:
+    """A finite strike as a float; kept, since a chain repeats few strikes and `float` is slow."""
+    return float(strike)
 
 
 def spread_pct(bid: float, ask: float) -> float:

@@ -15,7 +15,6 @@ money, symbol.
 from __future__ import annotations
 
 import datetime as dt
-import heapq
 import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -26,7 +25,7 @@ from libs.common.contracts import Candidate, ContractQuote
 from libs.common.sessions import days_to_expiration
 from libs.common.settings import WheelSettings
 from libs.common.symbols import Right, option_root, parse_option_symbol
-from services.planner.pricing import annual_yield_pct, sell_limit_price, spread_pct
+from services.planner.pricing import annual_yield_pct, as_float, sell_limit_price, spread_pct
 
 CANDIDATES_MAX = 40
 """Candidates recorded for each choice: the chosen, the next in rank, then the nearest left."""
@@ -103,12 +102,19 @@ def _sifted(
     """
     first = search.session + dt.timedelta(days=max(1, search.settings.dte_min))
     last = search.session + dt.timedelta(days=search.settings.dte_max)
+    put, spot = search.right is Right.PUT, search.spot
     hopeful: list[ContractQuote] = []
     hopeless: list[ContractQuote] = []
     for contract in contracts:
-        bid, ask = contract.bid, contract.ask
-        quoted = bid is not None and ask is not None and 0 < bid <= ask
-        may_pass = quoted and first <= contract.expiration <= last
+        bid, ask, strike = contract.bid, contract.ask, contract.strike
+        may_pass = (
+            bid is not None
+            and ask is not None
+            and 0 < bid <= ask
+            and strike.is_finite()
+            and (strike <= spot if put else strike >= spot)
+            and first <= contract.expiration <= last
+        )
         (hopeful if may_pass else hopeless).append(contract)
     return hopeful, hopeless
 
@@ -171,7 +177,7 @@ def examine(contract: ContractQuote, search: Search) -> Offer | str:
 
 def rank(offer: Offer, search: Search) -> tuple[float | str, ...]:
     """Sorts better offers first; equal only for equal symbols."""
-    strike = float(offer.contract.strike)
+    strike = as_float(offer.contract.strike)
     if offer.delta is not None:
         kind, distance = _BY_DELTA, abs(abs(offer.delta) - search.settings.target_delta)
     else:
@@ -302,17 +308,20 @@ def _nearest_strikes(
 ) -> list[ContractQuote]:
     """By the distance of the strike from the aim, then by symbol."""
     aim = search.strike_aim
-    distances = [
-        (_strike_distance(contract, aim), contract.symbol, place)
-        for place, contract in enumerate(contracts)
+    distances = [_strike_distance(contract, aim) for contract in contracts]
+    limit = max(sorted(distances)[:count], default=math.inf)
+    near = [
+        (distance, contract.symbol, place)
+        for place, (distance, contract) in enumerate(zip(distances, contracts, strict=True))
+        if distance <= limit
     ]
-    return [contracts[place] for _, _, place in heapq.nsmallest(count, distances)]
+    return [contracts[place] for _, _, place in sorted(near)[:count]]
 
 
 def _strike_distance(contract: ContractQuote, aim: float) -> float:
     """In dollars; strikes that cannot be read are farthest."""
     strike = contract.strike
-    return abs(float(strike) - aim) if strike.is_finite() else math.inf
+    return abs(as_float(strike) - aim) if strike.is_finite() else math.inf
 
 
 def _offer_record(offer: Offer, place: int, search: Search) -> Candidate:

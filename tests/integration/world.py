@@ -123,12 +123,26 @@ class Room:
         return error
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ending: set[asyncio.Task[Any]] = set(self._tasks)
+        while ending:
+            for task in ending:
+                task.cancel()
+            _, ending = await asyncio.wait(ending, timeout=0.5)
+            ending |= self._left_behind() if ending else set()
         self._tasks = []
         await self.context.bus.close()
         await asyncio.to_thread(self._leave_the_database)
+
+    def _left_behind(self) -> set[asyncio.Task[Any]]:
+        """Its tasks that were cancelled in vain: Python 3.11's wait_for swallows a cancellation
+        that meets its result, and a task group cancels its children only once.
+        """
+        folder = f"services/{self.name}/"
+        return {
+            task
+            for task in asyncio.all_tasks()
+            if folder in getattr(task.get_coro(), "cr_code", self.open.__code__).co_filename
+        }
 
     def _leave_the_database(self) -> None:
         """A process that ends drops its connections, and with one of them the lock."""

@@ -383,11 +383,14 @@ def test_each_service_asks_for_what_it_needs_and_no_more(tmp_path: Path) -> None
     assert missing("market", nothing) == [*keys, "NATS_URL"]
     assert missing("planner", nothing) == ["NATS_URL"]
     assert missing("risk", nothing) == ["NATS_URL", "RISK_SIGNING_KEY"]
-    assert missing("executor", nothing) == [*keys, "NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
+    assert missing("executor", nothing) == ["NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
+    live = load(tmp_path, {"BOT_MODE": "live"}).settings
+    assert missing("executor", live) == [*keys, "NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
     assert missing("reporter", nothing) == ["NATS_URL", "DATABASE_URL"]
     assert missing("exchange", nothing) == []
     simulated = load(tmp_path, {"ALPACA_ENV": "sim"}).settings
     assert missing("market", simulated)[2:4] == ["ALPACA_BASE_URL", "ALPACA_DATA_URL"]
+    assert missing("executor", simulated) == ["NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
     complete = load(
         tmp_path,
         {
