@@ -130,9 +130,7 @@ def their_path(chain: Chain) -> Callable[[], str | None]:
     return path
 
 
-def _best_put(
-    snapshots: dict[str, OptionsSnapshot], facts: dict[str, ContractFacts]
-) -> str | None:
+def _best_put(snapshots: dict[str, OptionsSnapshot], facts: dict[str, ContractFacts]) -> str | None:
     """The wheel's rules (services.planner.selection) over alpaca-py's models, in plain floats."""
     best: tuple[Any, ...] | None = None
     for symbol, snapshot in snapshots.items():

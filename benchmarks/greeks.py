@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from vollib.black_scholes_merton.greeks import analytical
 
+from benchmarks.result import Result, interleaved
 from services.exchange.greeks import greeks
 
 CONTRACTS = 3_000
@@ -22,8 +17,8 @@ NAMES = ("delta", "gamma", "theta", "vega", "rho")
 RATE = 0.02
 
 
-def run() -> dict[str, Any]:
-    """Medians of interleaved rounds, in milliseconds; the answers are asserted equal."""
+def run() -> list[Result]:
+    """Raises AssertionError when any of the 15,000 greeks differs by more than ERROR_MAX."""
     rng = np.random.default_rng(1)
     spot = 100.0
     strike = rng.uniform(65, 135, CONTRACTS)
@@ -48,30 +43,14 @@ def run() -> dict[str, Any]:
         for mine, other in zip(ours(), theirs(), strict=True)
     )
     assert error <= ERROR_MAX, f"greeks differ by {error}"
-    ours_ms, theirs_ms = [], []
-    for _ in range(ROUNDS):
-        ours_ms += [_milliseconds(ours) for _ in range(OURS_PER_ROUND)]
-        theirs_ms.append(_milliseconds(theirs))
-    ours_median, theirs_median = statistics.median(ours_ms), statistics.median(theirs_ms)
-    return {
-        "name": f"greeks of {CONTRACTS:,} contracts against vollib",
-        "ratio": theirs_median / ours_median,
-        "ours_ms": ours_median,
-        "theirs_ms": theirs_median,
-        "max_error": error,
-        "target": TARGET,
-    }
-
-
-def _milliseconds(work: Callable[[], object]) -> float:
-    gc.disable()
-    try:
-        start = time.perf_counter()
-        work()
-        return (time.perf_counter() - start) * 1000
-    finally:
-        gc.enable()
-
-
-if __name__ == "__main__":
-    print(run())
+    ours_ms, theirs_ms = interleaved(ours, theirs, rounds=ROUNDS, ours_per_round=OURS_PER_ROUND)
+    return [
+        Result(
+            name=f"five greeks of {CONTRACTS:,} contracts",
+            ours_ms=ours_ms,
+            theirs_ms=theirs_ms,
+            ratio=theirs_ms / ours_ms,
+            target=TARGET,
+            notes=f"against vollib's scalar functions; largest error {error:.0e}",
+        )
+    ]

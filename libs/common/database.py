@@ -174,6 +174,32 @@ ledger = sa.Table(
     _recorded_at(),
 )
 
+wheel_cycles = sa.Table(
+    "wheel_cycles",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("underlying", sa.Text, nullable=False),
+    sa.Column("opened_at", _TIME, nullable=False),
+    sa.Column("closed_at", _TIME),
+    sa.Column("phase", sa.Text, nullable=False, comment="short_put, holding, short_call, closed"),
+    sa.Column("puts_sold", sa.Numeric(18, 9), nullable=False),
+    sa.Column("calls_sold", sa.Numeric(18, 9), nullable=False),
+    sa.Column("open_puts", sa.Numeric(18, 9), nullable=False),
+    sa.Column("open_calls", sa.Numeric(18, 9), nullable=False),
+    sa.Column("premium", _MONEY, nullable=False),
+    sa.Column("assigned_shares", sa.Numeric(18, 9), nullable=False),
+    sa.Column("assigned_cost", _MONEY, nullable=False),
+    sa.Column("called_away_shares", sa.Numeric(18, 9), nullable=False),
+    sa.Column("called_away_proceeds", _MONEY, nullable=False),
+    sa.Index(
+        "uq_wheel_cycles_open",
+        "underlying",
+        unique=True,
+        postgresql_where=sa.text("closed_at is null"),
+    ),
+    _recorded_at(),
+)
+
 portfolios = sa.Table(
     "portfolios",
     metadata,

@@ -11,14 +11,14 @@ from libs.common.contracts import Severity
 from libs.common.runtime import Context
 from libs.common.topology import RECORDERS, Consumer
 from services.executor.desk import Desk
-from services.executor.store import ExecutorStore
+from services.executor.record_store import RecordStore
 
 _SUPERSEDED = "Unacknowledged message was deleted"
 """The server's words when a newer snapshot replaced one still under way: no loss, no letter."""
 
 
 class Recorder:
-    def __init__(self, context: Context, store: ExecutorStore, desk: Desk) -> None:
+    def __init__(self, context: Context, store: RecordStore, desk: Desk) -> None:
         self._context = context
         self._store = store
         self._desk = desk

@@ -23,6 +23,7 @@ from libs.common.wire import WireError
 from services.executor.alpaca import OrderDesk
 from services.executor.desk import Desk
 from services.executor.ledger import entry_of
+from services.executor.record_store import RecordStore
 from services.executor.recorder import Recorder
 from services.executor.store import ExecutorStore
 
@@ -50,7 +51,7 @@ class ExecutorService:
             pace = PacedClock(settings.executor.requests_per_minute, self.speed)
             self.broker = OrderDesk(settings.alpaca, pace)
         self.desk = Desk(context, self.store, self.broker)
-        self.recorder = Recorder(context, self.store, self.desk)
+        self.recorder = Recorder(context, RecordStore(engine), self.desk)
 
     async def run(self) -> None:
         await self.context.follow_market_time()

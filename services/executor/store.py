@@ -7,7 +7,6 @@ Rows that came from the bus carry their message id, so writing one twice changes
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,19 +15,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from libs.common import database as db
 from libs.common.contracts import (
-    AlertRaised,
     IntentApproved,
-    IntentBlocked,
     LedgerEntered,
     LedgerEvent,
-    MarketTicked,
-    Message,
-    OrderIntended,
-    PlanMade,
-    PortfolioObserved,
 )
 from libs.common.database import database_errors
 from libs.common.money import plain
+from services.executor.cycle_store import note_event, note_fill
 from services.executor.lifecycle import FINAL, OrderState, advance
 from services.executor.orders import (
     FillPart,
@@ -38,6 +31,7 @@ from services.executor.orders import (
     fill_part,
     shown_status,
 )
+from services.executor.rows import as_json, intent_row, write_event
 
 ACTIVE_EXECUTOR_LOCK = 7_305_002
 
@@ -92,12 +86,12 @@ class ExecutorStore:
                     side=intent.side.value,
                     qty=intent.qty,
                     order_type=intent.order_type.value,
-                    approval_json=_json(approval),
+                    approval_json=as_json(approval),
                     expires_at=approval.expires_at,
                 )
                 .on_conflict_do_nothing()
             )
-            connection.execute(_intent_row(intent, "pending_new"))
+            connection.execute(intent_row(intent, "pending_new"))
             row = connection.execute(
                 sa.select(db.orders).where(db.orders.c.client_order_id == client_order_id)
             ).one()
@@ -183,7 +177,8 @@ class ExecutorStore:
                 .returning(db.ledger.c.id)
             ).first()
             if entered is not None:
-                _write_event(connection, f"ledger.{entry.event.value}", ts, entry, entry.message_id)
+                write_event(connection, f"ledger.{entry.event.value}", ts, entry, entry.message_id)
+                note_event(connection, entry, ts)
             return entered is not None
 
     def unpublished_entries(self) -> list[LedgerEntered]:
@@ -203,29 +198,6 @@ class ExecutorStore:
         with database_errors("reading the ledger"), self._engine.connect() as connection:
             found: dt.date | None = connection.scalar(sa.select(sa.func.max(db.ledger.c.date)))
             return found
-
-    # --- recording -----------------------------------------------------------------------------
-
-    def record(self, message: Message, now: dt.datetime) -> None:
-        """Writes one message of the bus to its table; `now` is the broker's time, for those that
-        carry none. Unknown types are a programming error.
-        """
-        writer = _WRITERS[type(message)]
-        doing = f"recording {message.subject}"
-        with database_errors(doing), self._engine.begin() as connection:
-            writer(connection, message, now)
-
-    def record_dead_letter(
-        self, subject: str, payload: Any, message_id: str, ts: dt.datetime
-    ) -> None:
-        with database_errors("recording a dead letter"), self._engine.begin() as connection:
-            _write_event(
-                connection,
-                "dead_letter",
-                ts,
-                {"subject": subject, "advisory": payload},
-                message_id,
-            )
 
 
 def _order_row(row: sa.Row[Any]) -> OrderRow:
@@ -261,35 +233,6 @@ def _ledger_entry(row: sa.Row[Any]) -> LedgerEntered:
     )
 
 
-def _json(value: object) -> Any:
-    """As plain JSON values: decimals and times as the strings the bus carries."""
-    return msgspec.to_builtins(value)
-
-
-def _intent_row(intent: OrderIntended, status: str) -> sa.Executable:
-    details = {"reason": intent.reason, **intent.details}
-    return (
-        insert(db.order_intents)
-        .values(
-            id=intent.message_id,
-            ts=intent.as_of,
-            strategy=intent.strategy,
-            symbol=intent.symbol,
-            underlying=intent.underlying,
-            side=intent.side.value,
-            qty=intent.qty,
-            order_type=intent.order_type.value,
-            limit_price=intent.limit_price,
-            stop_price=intent.stop_price,
-            trail_percent=intent.trail_percent,
-            details_json=_json(details),
-            status=status,
-            tick_id=intent.tick_id,
-        )
-        .on_conflict_do_nothing(index_elements=["id"])
-    )
-
-
 def _write_consequences(
     connection: sa.Connection, row: OrderRow, ts: dt.datetime, part: FillPart | None
 ) -> None:
@@ -306,7 +249,7 @@ def _write_consequences(
         )
     )
     if part is not None:
-        connection.execute(
+        filled = connection.execute(
             insert(db.fills)
             .values(
                 ts=ts,
@@ -319,7 +262,10 @@ def _write_consequences(
                 message_id=f"{row.client_order_id}-{row.filled_qty.normalize():f}",
             )
             .on_conflict_do_nothing(index_elements=["message_id"])
-        )
+            .returning(db.fills.c.id)
+        ).first()
+        if filled is not None:
+            note_fill(connection, intent.symbol, intent.side, part.qty, part.price, ts)
     payload = {
         "client_order_id": row.client_order_id,
         "symbol": intent.symbol,
@@ -331,108 +277,4 @@ def _write_consequences(
         "note": row.note,
     }
     message_id = f"{row.client_order_id}-r{row.revision}"
-    _write_event(connection, f"order.{status}", ts, payload, message_id)
-
-
-def _write_event(
-    connection: sa.Connection, kind: str, ts: dt.datetime, payload: object, message_id: str
-) -> None:
-    connection.execute(
-        insert(db.events)
-        .values(ts=ts, kind=kind, payload_json=_json(payload), message_id=message_id)
-        .on_conflict_do_nothing(index_elements=["message_id"])
-    )
-
-
-def _record_tick(connection: sa.Connection, ticked: MarketTicked, _now: dt.datetime) -> None:
-    account = ticked.account
-    note = "; ".join([ticked.cause, *ticked.errors])
-    connection.execute(
-        insert(db.ticks)
-        .values(
-            ts=ticked.as_of,
-            equity=account.equity if account else None,
-            cash=account.cash if account else None,
-            buying_power=account.buying_power if account else None,
-            mode=f"{ticked.bot_mode.value}/{ticked.alpaca_env.value}",
-            note=note,
-            session=ticked.session,
-            tick_id=ticked.tick_id,
-            message_id=ticked.message_id,
-        )
-        .on_conflict_do_nothing(index_elements=["message_id"])
-    )
-
-
-def _record_plan(connection: sa.Connection, plan: PlanMade, _now: dt.datetime) -> None:
-    connection.execute(
-        insert(db.plans)
-        .values(
-            ts=plan.as_of,
-            symbol=plan.symbol,
-            tick_id=plan.tick_id,
-            payload_json=_json(plan),
-            message_id=plan.message_id,
-        )
-        .on_conflict_do_nothing(index_elements=["message_id"])
-    )
-
-
-def _record_decision(
-    connection: sa.Connection, decision: IntentApproved | IntentBlocked, _now: dt.datetime
-) -> None:
-    approved = isinstance(decision, IntentApproved)
-    status = "pending_new" if approved else "blocked"
-    connection.execute(_intent_row(decision.intent, status))
-    connection.execute(
-        insert(db.decisions)
-        .values(
-            ts=decision.intent.as_of,
-            intent_id=decision.intent.message_id,
-            approved=approved,
-            reason="" if isinstance(decision, IntentApproved) else decision.reason,
-            checks_json=_json(decision.checks),
-            collateral=decision.collateral if isinstance(decision, IntentApproved) else None,
-            expires_at=decision.expires_at if isinstance(decision, IntentApproved) else None,
-            message_id=decision.message_id,
-        )
-        .on_conflict_do_nothing()
-    )
-    if isinstance(decision, IntentBlocked):
-        payload = {"symbol": decision.intent.symbol, "reason": decision.reason}
-        _write_event(connection, "blocked", decision.intent.as_of, payload, decision.message_id)
-
-
-def _record_portfolio(
-    connection: sa.Connection, book: PortfolioObserved, _now: dt.datetime
-) -> None:
-    """Only the newest of each session is kept: the day's closing book."""
-    statement = insert(db.portfolios).values(
-        session=book.session,
-        ts=book.as_of,
-        first_json=_json(book),
-        payload_json=_json(book),
-        message_id=book.message_id,
-    )
-    new = statement.excluded
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["session"],
-            set_={"ts": new.ts, "payload_json": new.payload_json, "message_id": new.message_id},
-            where=db.portfolios.c.ts <= new.ts,
-        )
-    )
-
-
-def _record_alert(connection: sa.Connection, alert: AlertRaised, now: dt.datetime) -> None:
-    _write_event(connection, f"alert.{alert.severity.value}", now, alert, alert.message_id)
-
-
-_WRITERS: dict[type[Message], Callable[[sa.Connection, Any, dt.datetime], None]] = {
-    MarketTicked: _record_tick,
-    PlanMade: _record_plan,
-    IntentApproved: _record_decision,
-    IntentBlocked: _record_decision,
-    PortfolioObserved: _record_portfolio,
-    AlertRaised: _record_alert,
-}
+    write_event(connection, f"order.{status}", ts, payload, message_id)

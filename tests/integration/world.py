@@ -153,8 +153,12 @@ class Room:
                 lock.invalidate()
             lock.close()
         engine = getattr(self.service, "engine", None)
-        if engine is not None:
-            engine.dispose()
+        if engine is None:
+            return
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while engine.pool.checkedout() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)  # a thread of a cancelled task still writes
+        engine.dispose()
 
 
 class World:
@@ -187,6 +191,7 @@ class World:
             await room.close()
         await self.raw.close()
         await self.bus.close()
+        await asyncio.sleep(POLL_SECONDS)  # transports close at the loop's next turns
 
     # --- rooms ---------------------------------------------------------------------------------
 

@@ -269,9 +269,48 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_ticks_session"), "ticks", ["session"], unique=False)
     op.create_index(op.f("ix_ticks_ts"), "ticks", ["ts"], unique=False)
+    op.create_table(
+        "wheel_cycles",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("underlying", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "phase", sa.Text(), nullable=False, comment="short_put, holding, short_call, closed"
+        ),
+        sa.Column("puts_sold", sa.Numeric(precision=18, scale=9), nullable=False),
+        sa.Column("calls_sold", sa.Numeric(precision=18, scale=9), nullable=False),
+        sa.Column("open_puts", sa.Numeric(precision=18, scale=9), nullable=False),
+        sa.Column("open_calls", sa.Numeric(precision=18, scale=9), nullable=False),
+        sa.Column("premium", sa.Numeric(precision=18, scale=6), nullable=False),
+        sa.Column("assigned_shares", sa.Numeric(precision=18, scale=9), nullable=False),
+        sa.Column("assigned_cost", sa.Numeric(precision=18, scale=6), nullable=False),
+        sa.Column("called_away_shares", sa.Numeric(precision=18, scale=9), nullable=False),
+        sa.Column("called_away_proceeds", sa.Numeric(precision=18, scale=6), nullable=False),
+        sa.Column(
+            "recorded_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wheel_cycles")),
+    )
+    op.create_index(
+        "uq_wheel_cycles_open",
+        "wheel_cycles",
+        ["underlying"],
+        unique=True,
+        postgresql_where=sa.text("closed_at is null"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "uq_wheel_cycles_open",
+        table_name="wheel_cycles",
+        postgresql_where=sa.text("closed_at is null"),
+    )
+    op.drop_table("wheel_cycles")
     op.drop_index(op.f("ix_ticks_ts"), table_name="ticks")
     op.drop_index(op.f("ix_ticks_session"), table_name="ticks")
     op.drop_table("ticks")
