@@ -219,6 +219,7 @@ reports_sent = sa.Table(
         "status", sa.Text, nullable=False, comment="sending, sent, refused, unknown, printed"
     ),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("ledger_through", sa.BigInteger, nullable=False, comment="last ledger id in it"),
     sa.Column("detail", sa.Text, nullable=False, server_default=""),
     sa.Column("changed_at", _TIME, nullable=False, server_default=sa.func.now()),
     _recorded_at(),

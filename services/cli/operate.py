@@ -354,10 +354,9 @@ def make_report(session: dt.date | None, *, post: bool, as_json: bool) -> int:
     from services.reporter.summary import summarise
 
     settings = loaded_settings(os.environ).settings
-    zone = ZoneInfo(settings.report.timezone)
     with open_database(settings) as engine:
         check_schema(engine)
-        store = ReportStore(engine, settings.report.time, zone)
+        store = ReportStore(engine)
         day = session or store.last_session()
         books = store.books(day) if day else None
         if day is None or books is None:
@@ -371,7 +370,7 @@ def make_report(session: dt.date | None, *, post: bool, as_json: bool) -> int:
         if url is None:
             sys.stderr.write("alpaclaudia: DISCORD_WEBHOOK_URL is not set, so nothing was sent\n")
             return 1
-        posted = post_once(store, day, summary, url)
+        posted = post_once(store, day, url)
         if posted is None:
             sys.stderr.write(f"alpaclaudia: the report of {day} went out before\n")
             return 1

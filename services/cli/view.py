@@ -165,7 +165,10 @@ def draw(state: ViewState, *, width: int, height: int) -> RenderableType:
 
 
 def _table(*columns: str) -> Table:
-    """Numbers to the right; every column keeps its width before the last, which is cut."""
+    """Numbers to the right; every column keeps its width before the last, which is cut.
+
+    Cells with words of others are Text: a plain string's `[...]` would be taken for markup.
+    """
     table = Table(expand=True, box=None, pad_edge=False, header_style="dim")
     for name in columns:
         right = name in ("qty", "basis", "price", "p/l")
@@ -281,9 +284,9 @@ def _verdicts(state: ViewState, rows: int, *, wide: bool) -> RenderableType:
         when = f"{verdict.market_time.astimezone(NEW_YORK):%d%b %H:%M}"
         table.add_row(
             *((when,) if wide else ()),
-            f"{intent.side.value} {intent.qty} {short_symbol(intent.symbol)}",
+            Text(f"{intent.side.value} {intent.qty} {short_symbol(intent.symbol)}"),
             Text("approved", "green") if verdict.approved else Text("blocked", "yellow"),
-            verdict.reason,
+            Text(verdict.reason),
         )
     return Panel(table, title="intents and risk's verdicts", title_align="left", border_style="dim")
 
@@ -306,7 +309,7 @@ def _orders(state: ViewState, rows: int, *, wide: bool) -> RenderableType:
         if order.filled_qty:
             filled = f"{order.filled_qty:f} at {order.filled_avg_price or Decimal(0):.2f}"
         table.add_row(
-            f"{order.side.value} {order.qty:f} {short_symbol(order.symbol)}",
+            Text(f"{order.side.value} {order.qty:f} {short_symbol(order.symbol)}"),
             *((_order_type(order),) if wide else ()),
             Text(order.status, style=_STATUS_STYLES.get(order.status, "")),
             filled,

@@ -13,7 +13,7 @@ import msgspec
 from services.reporter.notify import Outcome, post
 from services.reporter.render import discord_payload, text
 from services.reporter.store import ReportStore
-from services.reporter.summary import DaySummary
+from services.reporter.summary import summarise
 
 POST_TIMEOUT_SECONDS = 10.0
 
@@ -26,12 +26,16 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_seconds: float | None = None
 
 
-def post_once(
-    store: ReportStore, session: dt.date, summary: DaySummary, webhook_url: str | None
-) -> Posted | None:
-    """None when the report went out before, or may have. Blocking; raises DatabaseError."""
-    if not store.claim(session, to_send=webhook_url is not None):
+def post_once(store: ReportStore, session: dt.date, webhook_url: str | None) -> Posted | None:
+    """None when the report went out before, or may have, or there is nothing to report: no tick
+    was recorded that day. Blocking; raises DatabaseError.
+    """
+    if not store.traded(session) or not store.claim(session, to_send=webhook_url is not None):
         return None
+    books = store.books(session)
+    if books is None:
+        return None
+    summary = summarise(books)
     if webhook_url is None:
         store.settle(session, "printed", "")
         return Posted(text=text(summary), outcome=None)

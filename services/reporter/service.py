@@ -15,7 +15,6 @@ from services.reporter.notify import Outcome
 from services.reporter.posting import Posted, post_once
 from services.reporter.schedule import due_session
 from services.reporter.store import ReportStore
-from services.reporter.summary import summarise
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ class ReporterService:
         self.report = settings.report
         self.zone = ZoneInfo(self.report.timezone)
         self.engine = engine_for(settings.database.url or "", application="reporter")
-        self.store = ReportStore(self.engine, self.report.time, self.zone)
+        self.store = ReportStore(self.engine)
         self.settled: set[dt.date] = set()
         self.retry_at_seconds: dict[dt.date, float] = {}
         self.refusals: dict[dt.date, int] = {}
@@ -76,14 +75,10 @@ class ReporterService:
             return
         if asyncio.get_running_loop().time() < self.retry_at_seconds.get(session, 0.0):
             return
-        books = await asyncio.to_thread(self.store.books, session)
-        if books is None:  # the bot did not trade that day
-            self.settled.add(session)
-            return
         posted = await asyncio.to_thread(
-            post_once, self.store, session, summarise(books), self.report.discord_webhook_url
+            post_once, self.store, session, self.report.discord_webhook_url
         )
-        if posted is None:
+        if posted is None:  # it went out before, or the bot did not trade that day
             self.settled.add(session)
             return
         await self._after(session, posted)

@@ -25,7 +25,7 @@ from libs.common.contracts import (
     Side,
 )
 from libs.common.database import database_errors
-from services.reporter.schedule import report_moment
+from libs.common.money import plain
 from services.reporter.summary import (
     NEW_YORK,
     DayBooks,
@@ -38,10 +38,8 @@ from services.reporter.summary import (
 
 
 class ReportStore:
-    def __init__(self, engine: sa.Engine, report_time: dt.time, zone: dt.tzinfo) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._report_time = report_time
-        self._zone = zone
 
     # --- the books of a day --------------------------------------------------------------------
 
@@ -50,6 +48,12 @@ class ReportStore:
         with database_errors("reading the ticks"), self._engine.connect() as connection:
             found: dt.date | None = connection.scalar(sa.select(sa.func.max(db.ticks.c.session)))
             return found
+
+    def traded(self, session: dt.date) -> bool:
+        """Whether a tick was recorded that day."""
+        with database_errors("reading the ticks"), self._engine.connect() as connection:
+            query = sa.select(db.ticks.c.id).where(db.ticks.c.session == session).limit(1)
+            return connection.scalar(query) is not None
 
     def books(self, session: dt.date) -> DayBooks | None:
         """None for a day without ticks."""
@@ -63,14 +67,14 @@ class ReportStore:
             if not ticks:
                 return None
             mode, env = ticks[-1].mode.split("/")
-            ledger, ledger_before = self._ledger(connection, session)
+            ledger, ledger_before = _ledger(connection, session)
             fills_before = _fills_before(connection, session)
             return DayBooks(
                 session=session,
                 mode=BotMode(mode),
                 env=AlpacaEnv(env),
                 ticks=[
-                    TickRow(ts=row.ts, equity=row.equity, cash=row.cash)
+                    TickRow(ts=row.ts, equity=plain(row.equity), cash=plain(row.cash))
                     for row in ticks
                     if row.equity is not None and row.cash is not None
                 ],
@@ -87,35 +91,19 @@ class ReportStore:
                 opening_positions=_opening_positions(connection),
             )
 
-    def _ledger(
-        self, connection: sa.Connection, session: dt.date
-    ) -> tuple[list[LedgerRow], list[LedgerRow]]:
-        """The day's rows and those before. A row belongs to the first report made after it was
-        seen, since the broker shows option events only on the next day.
-        """
-        previous = connection.scalar(
-            sa.select(sa.func.max(db.ticks.c.session)).where(db.ticks.c.session < session)
-        )
-        until = report_moment(session, self._report_time, self._zone)
-        since = report_moment(previous, self._report_time, self._zone) if previous else None
-        rows = connection.execute(
-            sa.select(db.ledger).where(db.ledger.c.ts <= until).order_by(db.ledger.c.id)
-        ).all()
-        before = [row for row in rows if since is not None and row.ts <= since]
-        return (
-            [_ledger_row(row) for row in rows if row not in before],
-            [_ledger_row(row) for row in before],
-        )
-
     # --- which reports went out ----------------------------------------------------------------
 
     def claim(self, session: dt.date, *, to_send: bool) -> bool:
         """True when this process may bring out the session's report now: it never went out, or
-        was refused, or was only printed and is now `to_send`. The claim is committed first.
+        was refused, or was only printed and is now `to_send`. The claim is committed first, and
+        fixes which ledger rows the report holds.
         """
         again = ("refused", "printed") if to_send else ("refused",)
         with database_errors("claiming a report"), self._engine.begin() as connection:
-            statement = insert(db.reports_sent).values(session=session, status="sending")
+            through = sa.select(sa.func.coalesce(sa.func.max(db.ledger.c.id), 0)).scalar_subquery()
+            statement = insert(db.reports_sent).values(
+                session=session, status="sending", ledger_through=through
+            )
             claimed = connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["session"],
@@ -258,6 +246,25 @@ def _fills_before(connection: sa.Connection, session: dt.date) -> list[FillRow]:
         FillRow(symbol=row.symbol, side=Side(row.side), qty=row.qty, price=row.price, at=row.ts)
         for row in rows
     ]
+
+
+def _ledger(connection: sa.Connection, session: dt.date) -> tuple[list[LedgerRow], list[LedgerRow]]:
+    """The session's rows and those before. The broker shows option events on the next day, so a
+    row belongs to the first report made after our books saw it: no row is in two, or in none.
+    """
+    sent = db.reports_sent.c
+
+    def through(condition: sa.ColumnElement[bool], pick: sa.ColumnElement[Any]) -> int | None:
+        found: int | None = connection.scalar(sa.select(pick).where(condition))
+        return found
+
+    since = through(sent.session < session, sa.func.max(sent.ledger_through)) or 0
+    until = through(sent.session >= session, sa.func.min(sent.ledger_through))
+    rows = connection.execute(sa.select(db.ledger).order_by(db.ledger.c.id)).all()
+    return (
+        [_ledger_row(row) for row in rows if since < row.id and (until is None or row.id <= until)],
+        [_ledger_row(row) for row in rows if row.id <= since],
+    )
 
 
 def _ledger_row(row: sa.Row[Any]) -> LedgerRow:

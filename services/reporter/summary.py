@@ -212,7 +212,8 @@ def summarise(books: DayBooks) -> DaySummary:
     change = percent = None
     if last is not None and books.previous_equity is not None:
         change = last.equity - books.previous_equity
-        percent = change / books.previous_equity * 100 if books.previous_equity > 0 else None
+        if books.previous_equity > 0:
+            percent = (change / books.previous_equity * 100).quantize(Decimal("0.0001"))
     marks = {position.symbol: unrealised_of(position) for position in books.positions}
     return DaySummary(
         session=books.session,

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts import (
@@ -125,6 +125,7 @@ def test_odd_names_are_one_token(
     assert msgspec.structs.replace(decoded(message_type), **changes).subject == subject
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_one_token(text: str) -> None:
     token = subject_token(text)

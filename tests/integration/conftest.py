@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import logging
-import os
+import shutil
+import tempfile
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -31,14 +35,35 @@ from tests.integration.world import (
 )
 
 TEMPLATE = "migrated"
+MEMORY = Path("/dev/shm")  # noqa: S108  # the folders made there are of random names
+MEMORY_BYTES_MIN = 3 * 1024**3
 _numbers = count(1)
 
 
+@contextlib.contextmanager
+def folder_of_its_own() -> Iterator[Path]:
+    """In memory where there is room, since NATS waits for the disk at every write. Not pytest's:
+    each run of pytest takes others' right to pass through the folder they share, and as root
+    Postgres runs as `nobody`.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN
+    parent = MEMORY if roomy else None
+    with tempfile.TemporaryDirectory(prefix="alpaclaudia-tests-", dir=parent) as name:
+        yield Path(name)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """With an empty database of the name `postgres` and a migrated one to copy."""
+def postgres() -> Iterator[PostgresServer]:
+    """With an empty database of the name `postgres` and a migrated one to copy. What tests make
+    is left until the end: dropping a database costs a checkpoint each time.
+    """
+    with folder_of_its_own() as folder:
+        yield from _serve_postgres(folder)
+
+
+def _serve_postgres(folder: Path) -> Iterator[PostgresServer]:
     server = PostgresServer(
-        folder=tmp_path_factory.mktemp("postgres"),
+        folder=folder,
         port=free_port(),
         password="of-the-tests",
         durable=False,
@@ -67,18 +92,14 @@ def make_database(server: PostgresServer, *, template: str = TEMPLATE) -> str:
 
 
 @pytest.fixture
-def database_url(postgres: PostgresServer) -> Iterator[str]:
+def database_url(postgres: PostgresServer) -> str:
     """A migrated database of the test's own."""
-    url = make_database(postgres)
-    yield url
-    _administer(postgres, f"drop database {url.rpartition('/')[2]} with (force)")
+    return make_database(postgres)
 
 
 @pytest.fixture
-def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
-    url = make_database(postgres, template="template0")
-    yield url
-    _administer(postgres, f"drop database {url.rpartition('/')[2]} with (force)")
+def empty_database_url(postgres: PostgresServer) -> str:
+    return make_database(postgres, template="template0")
 
 
 def make_nats(folder: Path) -> NatsServer:
@@ -89,11 +110,12 @@ def make_nats(folder: Path) -> NatsServer:
 
 
 @pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
+def nats() -> Iterator[NatsServer]:
     """A server without streams."""
-    server = make_nats(tmp_path / "nats")
-    yield server
-    server.stop()
+    with folder_of_its_own() as folder:
+        server = make_nats(folder)
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -167,10 +189,6 @@ def run_to_its_end(
     yield run
     root.handlers[:] = handlers
     root.setLevel(level)
-
-
-@pytest.fixture
-def command_environ(tmp_path: Path) -> dict[str, str]:
-    """For `alpaclaudia` as a process: no settings of ours, and a state folder in the test's."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return kept | {"ALPACLAUDIA_HOME": str(tmp_path / "home"), "ALPACLAUDIA_ENV_FILE": ""}
+    with warnings.catch_warnings():  # what a process that ends leaves for the system to close
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

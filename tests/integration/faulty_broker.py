@@ -86,7 +86,7 @@ class FaultyBroker:
         """By client_order_id, in the order of their acceptance."""
         self.requests: list[Request] = []
         self._lock = threading.Lock()
-        self._once: dict[tuple[str, str], deque[Fault]] = {}
+        self._once: dict[tuple[str, str], deque[Fault | None]] = {}
         self._always: dict[tuple[str, str], Fault] = {}
         self._released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -104,6 +104,13 @@ class FaultyBroker:
         """The next requests to a path meet these faults, one each."""
         with self._lock:
             self._once.setdefault((method, path), deque()).extend(faults)
+
+    def after(self, method: str, path: str, good: int, fault: Fault) -> None:
+        """So many requests to a path are answered, then one meets this fault."""
+        with self._lock:
+            waiting = self._once.setdefault((method, path), deque())
+            waiting.extend([None] * good)
+            waiting.append(fault)
 
     def always(self, method: str, path: str, fault: Fault) -> None:
         with self._lock:
@@ -256,7 +263,7 @@ class FaultyBroker:
                     root=symbol,
                     expiration=friday,
                     right=right,
-                    strike=(spot * (100 + sign * percent) / 100).quantize(Decimal("0.5")),
+                    strike=round(spot * (100 + sign * percent) / 50) / Decimal(2),
                 ),
                 sign * (0.5 - 0.05 * percent),
             )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import requests
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from libs.common.broker import (
@@ -51,6 +52,7 @@ def test_any_other_body_is_quoted_as_far_as_it_makes_sense(body: bytes, words: s
     assert not refusal.certain
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(300, 599), st.binary(max_size=300))
 def test_any_answer_becomes_a_refusal_of_its_status(status: int, body: bytes) -> None:
     refusal = refusal_of(status, body)

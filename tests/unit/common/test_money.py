@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.money import (
@@ -44,6 +44,7 @@ def test_a_stocks_grid_narrows_below_a_dollar(price: str, tick: str) -> None:
     assert stock_tick(Decimal(price)) == Decimal(tick)
 
 
+@settings(deadline=None)
 @given(prices, ticks)
 def test_floor_and_ceiling_are_the_nearest_points_of_the_grid(
     price: Decimal, tick: Decimal
@@ -56,6 +57,7 @@ def test_floor_and_ceiling_are_the_nearest_points_of_the_grid(
     assert floor_to(low, tick) == low == ceil_to(low, tick)
 
 
+@settings(deadline=None)
 @given(prices, st.booleans())
 def test_an_option_price_put_on_its_grid_stays_on_the_grid_it_lands_on(
     price: Decimal, penny: bool
@@ -66,6 +68,7 @@ def test_an_option_price_put_on_its_grid_stays_on_the_grid_it_lands_on(
         assert on_grid(landed, option_tick(landed, penny=True))  # the wide grid lies on both
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_an_observation_is_the_decimal_it_prints_as(value: float) -> None:
     assert float(decimal_of(value)) == value
@@ -78,6 +81,7 @@ def test_what_is_no_number_is_no_price(value: float) -> None:
         decimal_of(value)
 
 
+@settings(deadline=None)
 @given(st.decimals(-10_000_000_000, 10_000_000_000, places=6))
 def test_a_plain_amount_has_no_trailing_zeros_and_no_exponent(value: Decimal) -> None:
     shown = str(plain(value))
@@ -86,6 +90,7 @@ def test_a_plain_amount_has_no_trailing_zeros_and_no_exponent(value: Decimal) ->
     assert "." not in shown or not shown.endswith(("0", "."))
 
 
+@settings(deadline=None)
 @given(st.decimals(-10_000_000, 10_000_000, places=4))
 def test_cents_are_at_most_half_a_cent_away(value: Decimal) -> None:
     assert abs(cents(value) - value) <= Decimal("0.005")

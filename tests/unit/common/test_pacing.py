@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.pacing import RequestWindow
@@ -24,6 +24,7 @@ def sent_at(limit: int, pauses: list[float], window_seconds: float) -> list[floa
     return times
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 8),
     st.lists(st.floats(0, 40), max_size=80),
@@ -38,6 +39,7 @@ def test_no_window_of_any_minute_holds_more_than_the_limit(
         assert end - place <= limit
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 100))
 def test_nobody_waits_while_there_is_room(limit: int, wanted: int) -> None:
     times = sent_at(limit, [0.0] * wanted, 60.0)

@@ -6,7 +6,7 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.symbols import (
@@ -40,6 +40,7 @@ def test_a_symbol_is_root_date_right_and_strike_in_mills() -> None:
     assert not option.adjusted
 
 
+@settings(deadline=None)
 @given(options)
 def test_a_symbol_read_back_is_the_same_contract(option: OptionSymbol) -> None:
     text = str(option)
@@ -48,6 +49,7 @@ def test_a_symbol_read_back_is_the_same_contract(option: OptionSymbol) -> None:
     assert not is_stock_symbol(text)
 
 
+@settings(deadline=None)
 @given(options)
 def test_an_adjusted_root_ends_in_a_digit_and_belongs_to_its_stock(option: OptionSymbol) -> None:
     assert option.adjusted is option.root[-1].isdigit()
@@ -81,6 +83,7 @@ def test_what_is_no_option_symbol_is_none_and_its_own_underlying(text: str) -> N
     assert underlying_of(text) == text
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_an_option_or_it_is_not(text: str) -> None:
     option = parse_option_symbol(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import math
@@ -9,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common import wire
@@ -150,6 +151,7 @@ def test_a_chain_page_of_nothing_is_a_page() -> None:
 number = st.none() | st.integers(-5, 5) | st.floats() | st.sampled_from(["NaN", "-0.0"])
 
 
+@settings(deadline=None)
 @given(bid=number, ask=number, delta=number, volatility=number)
 def test_any_numbers_give_prices_above_zero_and_finite_greeks(
     bid: object, ask: object, delta: object, volatility: object
@@ -313,9 +315,8 @@ def test_a_time_without_a_zone_is_no_time() -> None:
         read({"t": "2024-03-04T15:00:00"}, wire.WireQuote)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_answer_or_a_wire_error(payload: bytes) -> None:
-    try:
-        wire.decode(payload, wire.WireOrder, "order")
-    except WireError as error:
-        assert "order" in str(error)
+    with contextlib.suppress(WireError):
+        assert isinstance(wire.decode(payload, wire.WireOrder, "order"), wire.WireOrder)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.executor.lifecycle import (
@@ -73,6 +73,7 @@ def test_a_pair_of_the_table_is_gone_and_any_other_raises(
         assert advance(current, target) is target
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(OrderState)))
 def test_any_story_of_facts_ends_where_the_table_lets_it(wishes: list[OrderState]) -> None:
     """Facts come twice and out of order; one that is refused leaves the order where it was."""
@@ -116,6 +117,7 @@ def test_every_word_of_alpaca_has_its_state() -> None:
     assert {word: state_of(word) for word in ALPACAS_WORDS} == ALPACAS_WORDS
 
 
+@settings(deadline=None)
 @given(st.text().filter(lambda word: word not in ALPACAS_WORDS))
 def test_a_word_we_do_not_know_is_an_order_that_may_still_fill(word: str) -> None:
     assert state_of(word) is OrderState.ACCEPTED

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.contracts import OrderChanged, OrderIntended, OrderType, PositionIntent, Side
@@ -93,6 +93,7 @@ fills = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(fills, st.data())
 def test_the_parts_always_add_up_to_the_order(
     made: list[tuple[Decimal, Decimal]], data: st.DataObject
@@ -248,6 +249,7 @@ def test_the_sdk_takes_every_order_we_can_wish_for(
     assert {n: body[n] for n in names & set(body)} == prices[order_type]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000_000).map(lambda cents: Decimal(cents) / 100))
 def test_a_price_on_the_grid_is_sent_as_it_prints(price: Decimal) -> None:
     assert Decimal(repr(sent(put_intent(limit_price=price))["limit_price"])) == price
@@ -261,6 +263,7 @@ def test_an_order_without_the_price_its_type_needs_never_leaves(order_type: Orde
         order_request(put_intent(order_type=order_type, limit_price=None), ID)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
 def test_an_orders_id_is_a_function_of_account_and_intent(
     account: str, intent: str, other_account: str, other_intent: str

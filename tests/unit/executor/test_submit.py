@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.broker import BrokerRefusedError, BrokerUnreachableError, refusal_of
@@ -84,6 +84,7 @@ def test_no_answer_and_an_answer_that_is_no_order_leave_doubt(
     assert verdict_of(error) is Verdict.UNKNOWN
 
 
+@settings(deadline=None)
 @given(st.integers(100, 999).filter(lambda status: not 400 <= status < 500), st.text())
 def test_only_a_4xx_can_prove_that_nothing_was_done(status: int, message: str) -> None:
     assert verdict_of(refusal_of(status, message.encode())) is Verdict.UNKNOWN
@@ -123,6 +124,7 @@ def test_a_row_without_a_time_of_doubt_is_never_sent_again() -> None:
     assert steps == {Step.WAIT, Step.GIVE_UP}
 
 
+@settings(deadline=None)
 @given(
     st.floats(0, 300),
     st.floats(0, 300),

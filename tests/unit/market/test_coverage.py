@@ -60,6 +60,7 @@ def test_an_adjusted_contract_is_its_stocks_own() -> None:
     assert not concerns("A", "AAPL")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["KO", "BRK.B", "F", "GOOGL"]), st.sampled_from(["KO", "BRK.B", "F"]))
 def test_an_option_concerns_the_stock_it_is_on_and_no_other(stock_: str, other: str) -> None:
     option = OptionSymbol(
@@ -150,7 +151,7 @@ def passes(contract: ContractQuote, part: ChainFilter) -> bool:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(
     spot=st.floats(4, 900).map(lambda price: round(price, 2)),
     volatility=st.floats(0.08, 1.2),

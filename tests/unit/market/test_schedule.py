@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.wire import WireCalendarDay, WireClock
@@ -109,6 +109,7 @@ def test_a_tick_between_two_points_does_not_move_the_grid() -> None:
     assert next_due(WEDNESDAY, new_york(27, 9, 45), 900) == new_york(27, 10, 0)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(WEEK),
     st.floats(-86_400, 86_400).map(lambda seconds: dt.timedelta(seconds=seconds)),

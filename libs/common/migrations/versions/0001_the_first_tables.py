@@ -231,6 +231,9 @@ def upgrade() -> None:
             "status", sa.Text(), nullable=False, comment="sending, sent, refused, unknown, printed"
         ),
         sa.Column("attempts", sa.Integer(), server_default="1", nullable=False),
+        sa.Column(
+            "ledger_through", sa.BigInteger(), nullable=False, comment="last ledger id in it"
+        ),
         sa.Column("detail", sa.Text(), server_default="", nullable=False),
         sa.Column(
             "changed_at",
