@@ -91,7 +91,7 @@ def our_path(chain: Chain) -> Callable[[], str | None]:
     reader._clients.options._one_request = answers.next_bytes  # type: ignore[method-assign]
 
     def path() -> str | None:
-        quotes = contract_quotes(reader.chain(UNDERLYING, PART), chain.facts)
+        quotes = contract_quotes(reader.chain(UNDERLYING, PART)[0], chain.facts)
         taken = choose(quotes, SEARCH).taken
         return taken.contract.symbol if taken else None
 

@@ -192,7 +192,7 @@ class StockQuote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.previous_close
 
 
-class ContractQuote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ContractQuote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One option contract: quote in dollars per share; greeks per share; what is absent is None."""
 
     symbol: str
@@ -208,7 +208,6 @@ class ContractQuote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     implied_volatility: float | None = None
     open_interest: int | None = None
     penny: bool = True
-    quote_at: dt.datetime | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

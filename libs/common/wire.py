@@ -155,14 +155,26 @@ class WireGreeks(_Wire, frozen=True, kw_only=True, gc=False):
     vega: float | None = None
 
 
+class WireOptionQuote(_Wire, frozen=True, kw_only=True, gc=False):
+    ap: float | None = None
+    bp: float | None = None
+
+
 class WireOptionSnapshot(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     greeks: WireGreeks | None = None
     implied_volatility: float | None = None
-    latest_quote: WireQuote | None = None
+    latest_quote: WireOptionQuote | None = None
 
 
 class WireChainPage(_Wire, frozen=True, kw_only=True):
     snapshots: dict[str, WireOptionSnapshot] | None = None
+    next_page_token: str | None = None
+
+
+class WireRawChainPage(_Wire, frozen=True, kw_only=True):
+    """The same page with each contract's JSON as it came."""
+
+    snapshots: dict[str, msgspec.Raw] | None = None
     next_page_token: str | None = None
 
 
@@ -300,7 +312,6 @@ def contract_quote(
         expiration=option.expiration,
         bid=bid if bid is not None and 0 < bid < _INFINITY else None,
         ask=ask if ask is not None and 0 < ask < _INFINITY else None,
-        quote_at=quote.t,
         delta=delta if delta is not None and -_INFINITY < delta < _INFINITY else None,
         gamma=gamma if gamma is not None and -_INFINITY < gamma < _INFINITY else None,
         theta=theta if theta is not None and -_INFINITY < theta < _INFINITY else None,

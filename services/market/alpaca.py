@@ -20,6 +20,7 @@ from libs.common import wire
 from libs.common.broker import BrokerRefusedError, PacedClock, one_request
 from libs.common.contracts import AlpacaEnv
 from libs.common.settings import AlpacaSettings
+from services.market.chain_pages import chain_page
 from services.market.coverage import ChainFilter
 
 SYMBOLS_PER_REQUEST = 100
@@ -106,7 +107,10 @@ class MarketReader:
         )
         return snapshots
 
-    def chain(self, underlying: str, part: ChainFilter) -> dict[str, wire.WireOptionSnapshot]:
+    def chain(
+        self, underlying: str, part: ChainFilter
+    ) -> tuple[dict[str, wire.WireOptionSnapshot], list[str]]:
+        """The part of the chain, by pages, and the contracts of it that do not decode."""
         params: dict[str, Any] = {
             "feed": self._settings.option_feed,
             "type": part.right.value,
@@ -117,14 +121,16 @@ class MarketReader:
             "limit": CHAIN_PAGE,
         }
         found: dict[str, wire.WireOptionSnapshot] = {}
+        broken: list[str] = []
         for _ in range(PAGES_MAX):
             raw = self._clients.options.get(f"/options/snapshots/{underlying}", params)
-            page: wire.WireChainPage = wire.decode(raw, wire.WireChainPage, "option chain")  # type: ignore[arg-type,assignment]
-            found |= page.snapshots or {}
+            page = chain_page(raw, part)  # type: ignore[arg-type]
+            found |= page.snapshots
+            broken += page.broken
             if not page.next_page_token:
                 break
             params["page_token"] = page.next_page_token
-        return found
+        return found, broken
 
     def contracts(
         self, underlyings: Sequence[str], first: dt.date, last: dt.date

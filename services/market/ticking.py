@@ -160,7 +160,12 @@ class Ticker:
             )
             for part in filters:
                 try:
-                    chain |= await self.read(partial(self._reader.chain, symbol, part))
+                    found, broken = await self.read(partial(self._reader.chain, symbol, part))
+                    chain |= found
+                    if broken:
+                        problems.append(
+                            f"{len(broken)} of its contracts do not decode: {broken[0]} …"
+                        )
                 except (BrokerError, wire.WireError) as error:
                     problems.append(f"its chain of {part.right.value}s could not be read: {error}")
         facts = self._open_interest.facts.get(symbol, {})

@@ -147,6 +147,19 @@ def test_a_service_is_given_its_own_secrets_and_nobody_elses(service: str) -> No
     assert open_settings <= set(given)
 
 
+def test_who_may_know_what_is_written_here_too() -> None:
+    """Only risk signs, only market and executor hold keys, only what keeps books reaches them."""
+    knows = {name: {v for v, owners in SECRETS_OF.items() if name in owners} for name in SERVICES}
+    keys = {"ALPACA_API_KEY", "ALPACA_SECRET_KEY"}
+    assert knows == {
+        "market": keys,
+        "planner": set(),
+        "risk": {"RISK_SIGNING_KEY"},
+        "executor": keys | {"DATABASE_URL"},
+        "reporter": {"DATABASE_URL", "DISCORD_WEBHOOK_URL"},
+    }
+
+
 def test_every_secret_has_its_owners_but_the_bus_everyone_is_on() -> None:
     secrets = {entry.variable for entry in TABLE if entry.secret}
     assert secrets - set(SECRETS_OF) <= {"NATS_PASSWORD", "NATS_URL"}

@@ -98,7 +98,6 @@ def test_a_contract_is_read_from_its_symbol_and_its_quote() -> None:
     )
     assert (quote.bid, quote.ask, quote.delta, quote.vega) == (0.37, 0.39, -0.27, 0.03)
     assert quote.implied_volatility == 0.21
-    assert quote.quote_at == dt.datetime(2024, 3, 4, 15, tzinfo=dt.UTC)
 
 
 @pytest.mark.parametrize("value", NOT_PRICES)
