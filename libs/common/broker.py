@@ -81,16 +81,18 @@ def refusal_of(status: int, body: bytes) -> BrokerRefusedError:
 
 
 def one_request(
-    session: Any, settings: AlpacaSettings, pace: PacedClock
+    session: Any, settings: AlpacaSettings, pace: PacedClock | None
 ) -> Callable[[str, str, dict[str, Any], int], bytes]:
-    """A stand-in for alpaca-py's `RESTClient._one_request`: one try, timeouts, bytes.
+    """A stand-in for alpaca-py's `RESTClient._one_request`: one try, timeouts, bytes. Without a
+    pace the caller has waited for room itself.
 
     Raises BrokerRefusedError for an answer of 400 or more, BrokerUnreachableError for none.
     """
     timeout = (settings.connect_timeout_seconds, settings.read_timeout_seconds)
 
     def request(method: str, url: str, options: dict[str, Any], _retry: int) -> bytes:
-        pace.wait_for_room()
+        if pace is not None:
+            pace.wait_for_room()
         try:
             response = session.request(method, url, timeout=timeout, **options)
         except OSError as error:  # requests' own errors are OSErrors

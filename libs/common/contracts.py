@@ -11,78 +11,71 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from enum import StrEnum
 from typing import ClassVar
 
 import msgspec
 
-from libs.common.symbols import Right
+from libs.common.vocabulary import (
+    AccountFigures,
+    AlpacaEnv,
+    AssetClass,
+    BotMode,
+    Candidate,
+    ContractQuote,
+    GateResult,
+    LedgerEvent,
+    Moment,
+    OrderType,
+    OrderView,
+    PositionIntent,
+    PositionView,
+    Severity,
+    Side,
+    StockQuote,
+    Strategy,
+    TimeInForce,
+)
+
+__all__ = [
+    "MESSAGES",
+    "SCHEMA_VERSION",
+    "AccountFigures",
+    "AlertRaised",
+    "AlpacaEnv",
+    "AssetClass",
+    "BotMode",
+    "Candidate",
+    "ContractQuote",
+    "GateResult",
+    "Heartbeat",
+    "IntentApproved",
+    "IntentBlocked",
+    "LedgerEntered",
+    "LedgerEvent",
+    "MarketTicked",
+    "Message",
+    "Moment",
+    "OrderChanged",
+    "OrderIntended",
+    "OrderType",
+    "OrderView",
+    "PlanMade",
+    "PortfolioObserved",
+    "PositionIntent",
+    "PositionView",
+    "Severity",
+    "Side",
+    "SnapshotTaken",
+    "StockQuote",
+    "Strategy",
+    "TickAnswered",
+    "TickRequested",
+    "TimeInForce",
+    "subject_filter",
+    "subject_token",
+]
 
 SCHEMA_VERSION = 1
-
-
-class AssetClass(StrEnum):
-    STOCK = "us_equity"
-    OPTION = "us_option"
-
-
-class Side(StrEnum):
-    BUY = "buy"
-    SELL = "sell"
-
-
-class OrderType(StrEnum):
-    MARKET = "market"
-    LIMIT = "limit"
-    STOP = "stop"
-    STOP_LIMIT = "stop_limit"
-    TRAILING_STOP = "trailing_stop"
-
-
-class TimeInForce(StrEnum):
-    DAY = "day"
-    GTC = "gtc"
-
-
-class PositionIntent(StrEnum):
-    BUY_TO_OPEN = "buy_to_open"
-    BUY_TO_CLOSE = "buy_to_close"
-    SELL_TO_OPEN = "sell_to_open"
-    SELL_TO_CLOSE = "sell_to_close"
-
-
-class Strategy(StrEnum):
-    """The strategy names an intent may carry; anything else risk blocks as unknown."""
-
-    CASH_SECURED_PUT = "wheel:cash_secured_put"
-    COVERED_CALL = "wheel:covered_call"
-    TRAILING_STOP = "trailing_stop"
-
-
-class BotMode(StrEnum):
-    DRY = "dry"
-    LIVE = "live"
-
-
-class AlpacaEnv(StrEnum):
-    PAPER = "paper"
-    LIVE = "live"
-    SIM = "sim"
-
-
-class LedgerEvent(StrEnum):
-    ASSIGNED = "assigned"
-    EXERCISED = "exercised"
-    EXPIRED = "expired"
-    CALLED_AWAY = "called_away"
-    DIVIDEND = "dividend"
-    OTHER = "other"
-
-
-class Severity(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def subject_token(text: str) -> str:
@@ -103,7 +96,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The subject, `{}` standing for tokens filled in from the message."""
 
     message_id: str
-    at: dt.datetime
+    at: Moment
     tick_id: str = ""
     schema: int = msgspec.field(default_factory=_schema_version)  # a factory: never left out
 
@@ -113,118 +106,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def subject_tokens(self) -> tuple[str, ...]:
         return ()
-
-
-# --- parts of messages -----------------------------------------------------------------------
-
-
-class AccountFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    account_number: str
-    status: str
-    equity: Decimal
-    last_equity: Decimal
-    cash: Decimal
-    buying_power: Decimal
-    options_buying_power: Decimal | None = None
-    options_level: int = 0
-    trading_blocked: bool = False
-    account_blocked: bool = False
-
-    @property
-    def can_trade(self) -> bool:
-        return self.status == "ACTIVE" and not (self.trading_blocked or self.account_blocked)
-
-
-class PositionView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One position as the broker shows it; `qty` is negative when short."""
-
-    symbol: str
-    asset_class: AssetClass
-    qty: Decimal
-    qty_available: Decimal
-    avg_entry_price: Decimal
-    market_value: Decimal | None = None
-    cost_basis: Decimal | None = None
-    current_price: float | None = None
-    unrealized_pl: Decimal | None = None
-
-
-class OrderView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One order as the broker shows it; `status` is the broker's own word."""
-
-    order_id: str
-    client_order_id: str
-    symbol: str
-    side: Side
-    order_type: str
-    qty: Decimal
-    filled_qty: Decimal
-    status: str
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    trail_percent: Decimal | None = None
-    filled_avg_price: Decimal | None = None
-    position_intent: str | None = None
-    submitted_at: dt.datetime | None = None
-    filled_at: dt.datetime | None = None
-
-    @property
-    def open_qty(self) -> Decimal:
-        return self.qty - self.filled_qty
-
-
-class StockQuote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Dollars per share; a side that is missing or zero is None."""
-
-    bid: float | None = None
-    ask: float | None = None
-    last: float | None = None
-    previous_close: float | None = None
-    as_of: dt.datetime | None = None
-
-    @property
-    def spot(self) -> float | None:
-        """The last trade, else the middle of the quote, else the previous close."""
-        if self.last is not None:
-            return self.last
-        if self.bid is not None and self.ask is not None:
-            return (self.bid + self.ask) / 2
-        return self.previous_close
-
-
-class ContractQuote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One option contract: quote in dollars per share; greeks per share; what is absent is None."""
-
-    symbol: str
-    right: Right
-    strike: Decimal
-    expiration: dt.date
-    bid: float | None = None
-    ask: float | None = None
-    delta: float | None = None
-    gamma: float | None = None
-    theta: float | None = None
-    vega: float | None = None
-    implied_volatility: float | None = None
-    open_interest: int | None = None
-    penny: bool = True
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing a strategy looked at, and why it was taken or left."""
-
-    symbol: str
-    taken: bool
-    reason: str
-    limit_price: Decimal | None = None
-    delta: float | None = None
-    annual_yield: float | None = None
-
-
-class GateResult(msgspec.Struct, frozen=True, kw_only=True):
-    gate: str
-    ok: bool
-    reason: str
 
 
 # --- market ----------------------------------------------------------------------------------
@@ -239,7 +120,7 @@ class PortfolioObserved(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     SUBJECT: ClassVar[str] = "market.portfolio"
 
-    as_of: dt.datetime
+    as_of: Moment
     session: dt.date
     account: AccountFigures
     positions: list[PositionView] = []
@@ -252,9 +133,9 @@ class SnapshotTaken(Message, frozen=True, kw_only=True, omit_defaults=True):
     SUBJECT: ClassVar[str] = "market.snapshot.{}"
 
     symbol: str
-    as_of: dt.datetime
+    as_of: Moment
     session: dt.date
-    session_closes_at: dt.datetime | None = None
+    session_closes_at: Moment | None = None
     in_universe: bool = True
     account: AccountFigures
     quote: StockQuote
@@ -273,7 +154,7 @@ class MarketTicked(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     SUBJECT: ClassVar[str] = "market.ticked"
 
-    as_of: dt.datetime
+    as_of: Moment
     session: dt.date
     cause: str
     duration_ms: float
@@ -296,7 +177,7 @@ class PlanMade(Message, frozen=True, kw_only=True, omit_defaults=True):
     SUBJECT: ClassVar[str] = "plans.{}"
 
     symbol: str
-    as_of: dt.datetime
+    as_of: Moment
     spot: float | None = None
     candidates: list[Candidate] = []
     candidates_left_out: int = 0
@@ -321,7 +202,7 @@ class OrderIntended(Message, frozen=True, kw_only=True, omit_defaults=True):
     qty: int
     order_type: OrderType
     time_in_force: TimeInForce
-    as_of: dt.datetime
+    as_of: Moment
     position_intent: PositionIntent | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
@@ -346,7 +227,7 @@ class IntentApproved(Message, frozen=True, kw_only=True, omit_defaults=True):
     account_number: str
     alpaca_env: AlpacaEnv
     collateral: Decimal
-    expires_at: dt.datetime
+    expires_at: Moment
     signature: str
 
     def subject_tokens(self) -> tuple[str, ...]:
@@ -392,7 +273,7 @@ class OrderChanged(Message, frozen=True, kw_only=True, omit_defaults=True):
     stop_price: Decimal | None = None
     trail_percent: Decimal | None = None
     order_id: str | None = None
-    changed_at: dt.datetime | None = None
+    changed_at: Moment | None = None
     """The broker's time of the change, where it gives one."""
     note: str = ""
 
@@ -433,8 +314,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, omit_defaults=True):
     instance: str
     state: str = "ready"
     pid: int = 0
-    started_at: dt.datetime | None = None
-    market_now: dt.datetime | None = None
+    started_at: Moment | None = None
+    market_now: Moment | None = None
     market_open: bool | None = None
     recent_sessions: list[dt.date] = []
     counters: dict[str, int] = {}

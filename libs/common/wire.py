@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 from decimal import Decimal
-from typing import Annotated
 
 import msgspec
 
@@ -24,9 +23,7 @@ from libs.common.contracts import (
     StockQuote,
 )
 from libs.common.symbols import parse_option_symbol
-
-Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
-"""A time that names its zone: one that does not cannot be compared with any other."""
+from libs.common.vocabulary import Moment
 
 
 class WireError(ValueError):
@@ -228,9 +225,10 @@ def _required(value: Decimal | None, name: str) -> Decimal:
 
 
 def position_view(wire: WirePosition) -> PositionView:
-    """Raises WireError for an asset class that is neither stock nor option, or a NaN quantity."""
-    if not wire.qty.is_finite() or not wire.avg_entry_price.is_finite():
-        raise WireError(f"the broker's position in {wire.symbol} has no quantity or price")
+    """Raises WireError for an asset class that is neither stock nor option. A quantity or basis
+    that is no number stays in: planner and risk stop at what they cannot count, and would count
+    wrongly what they cannot see.
+    """
     try:
         asset_class = AssetClass(wire.asset_class)
     except ValueError:
@@ -248,6 +246,15 @@ def position_view(wire: WirePosition) -> PositionView:
         current_price=None if price is None else float(price),
         unrealized_pl=_finite(wire.unrealized_pl),
     )
+
+
+def counted(order: WireOrder) -> WireOrder:
+    """The order itself. Raises WireError when a figure our books would take over is no number."""
+    for name in ("qty", "filled_qty", "filled_avg_price"):
+        value: Decimal | None = getattr(order, name)
+        if value is not None and not value.is_finite():
+            raise WireError(f"the broker's order {order.id} has {value} for its {name}")
+    return order
 
 
 def order_view(wire: WireOrder) -> OrderView:

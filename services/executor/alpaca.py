@@ -28,57 +28,69 @@ PAGES_MAX = 50
 T = TypeVar("T")
 
 
-class _Client(threading.local):
+class _Clients(threading.local):
     def __init__(self, settings: AlpacaSettings, pace: PacedClock) -> None:
-        self.trading = TradingClient(
-            settings.api_key,
-            settings.secret_key,
-            paper=settings.env is not AlpacaEnv.LIVE,
-            url_override=settings.base_url,
-            raw_data=True,
-        )
-        self.trading._one_request = one_request(self.trading._session, settings, pace)  # type: ignore[method-assign,assignment]
+        self.trading = _client(settings, pace)
+        self.submitting = _client(settings, None)
+
+
+def _client(settings: AlpacaSettings, pace: PacedClock | None) -> TradingClient:
+    client = TradingClient(
+        settings.api_key,
+        settings.secret_key,
+        paper=settings.env is not AlpacaEnv.LIVE,
+        url_override=settings.base_url,
+        raw_data=True,
+    )
+    client._one_request = one_request(client._session, settings, pace)  # type: ignore[method-assign,assignment]
+    return client
 
 
 class OrderDesk:
     """Blocking calls. Each raises BrokerRefusedError, BrokerUnreachableError or WireError."""
 
     def __init__(self, settings: AlpacaSettings, pace: PacedClock) -> None:
-        self._client = _Client(settings, pace)
+        self._clients = _Clients(settings, pace)
+        self._pace = pace
 
     def _get(self, path: str, type_: type[T], what: str, params: dict[str, Any]) -> T:
-        found: T = wire.decode(self._client.trading.get(path, params), type_, what)  # type: ignore[assignment,arg-type]
+        found: T = wire.decode(self._clients.trading.get(path, params), type_, what)  # type: ignore[assignment,arg-type]
         return found
 
     def account_number(self) -> str:
         return self._get("/account", wire.WireAccount, "account", {}).account_number
 
+    def wait_for_room(self) -> None:
+        """Until one more request keeps to the limit: before `submit`, so that the approval's end
+        is looked at after the waiting and not before it.
+        """
+        self._pace.wait_for_room()
+
     def submit(self, intent: OrderIntended, client_order_id: str) -> wire.WireOrder:
-        """One POST through the SDK's own request models."""
-        answer = self._client.trading.submit_order(order_request(intent, client_order_id))
-        return wire.decode(answer, wire.WireOrder, "order")  # type: ignore[arg-type,return-value]
+        """One POST through the SDK's own request models, at once."""
+        request = order_request(intent, client_order_id)
+        return _order(self._clients.submitting.submit_order(request))
 
     def by_client_order_id(self, client_order_id: str) -> wire.WireOrder | None:
         """None when the broker does not know it now, which does not prove it never will."""
         try:
-            return self._get(
-                "/orders:by_client_order_id",
-                wire.WireOrder,
-                "order",
-                {"client_order_id": client_order_id},
-            )
+            params = {"client_order_id": client_order_id}
+            return _order(self._clients.trading.get("/orders:by_client_order_id", params))
         except BrokerRefusedError as error:
             if error.status == 404:
                 return None
             raise
 
     def by_id(self, order_id: str) -> wire.WireOrder:
-        return self._get(f"/orders/{order_id}", wire.WireOrder, "order", {})
+        return _order(self._clients.trading.get(f"/orders/{order_id}", {}))
 
     def open_orders(self) -> list[wire.WireOrder]:
-        """The open orders, newest first, at most one page; those beyond are looked up singly."""
+        """The open orders, newest first, at most one page. Those beyond it, and those whose figures
+        are no numbers, are looked up singly, where an error concerns only them.
+        """
         params = {"status": "open", "limit": ORDERS_PAGE, "nested": "false"}
-        return self._get("/orders", list[wire.WireOrder], "open orders", params)
+        found = self._get("/orders", list[wire.WireOrder], "open orders", params)
+        return [order for order in found if _counts(order)]
 
     def activities_after(self, date: dt.date | None) -> list[wire.WireActivity]:
         """Option events and dividends later than `date` (None: all there are), oldest first."""
@@ -99,6 +111,18 @@ class OrderDesk:
                 break
             params["page_token"] = page[-1].id
         return found
+
+
+def _order(answer: Any) -> wire.WireOrder:
+    return wire.counted(wire.decode(answer, wire.WireOrder, "order"))  # type: ignore[arg-type]
+
+
+def _counts(order: wire.WireOrder) -> bool:
+    try:
+        wire.counted(order)
+    except wire.WireError:
+        return False
+    return True
 
 
 def order_request(intent: OrderIntended, client_order_id: str) -> requests.OrderRequest:

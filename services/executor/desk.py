@@ -115,7 +115,8 @@ class Desk:
     async def _post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
         """Sends a row that is `submitting`, once, and writes what is known afterwards."""
         intent = row.approval.intent
-        if utc_now() >= row.approval.expires_at:  # the database may have kept us waiting
+        await asyncio.to_thread(broker.wait_for_room)
+        if utc_now() >= row.approval.expires_at:  # database or request limit kept us waiting
             note = "the approval expired before it could be sent"
             return await self._write(
                 row, OrderChange(state=OrderState.EXPIRED, ts=utc_now(), note=note), delivery

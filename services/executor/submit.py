@@ -107,6 +107,7 @@ def is_news(row: OrderRow, order: WireOrder) -> bool:
     return (
         order.status != row.broker_status
         or (order.filled_qty or Decimal(0)) != row.filled_qty
+        or (order.filled_avg_price or row.filled_avg_price) != row.filled_avg_price
         or order.id != row.order_id
     )
 

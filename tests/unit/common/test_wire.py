@@ -248,13 +248,22 @@ def test_a_position_is_read_and_lacks_what_it_lacks() -> None:
     assert (view.qty_available, view.current_price, view.unrealized_pl) == (-1, None, None)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"asset_class": "crypto"}, {"qty": "NaN"}, {"avg_entry_price": "NaN"}],
-)
-def test_a_position_that_cannot_be_counted_is_refused(changes: dict[str, Any]) -> None:
+def test_a_position_that_is_neither_stock_nor_option_is_refused() -> None:
     with pytest.raises(WireError, match=PUT):
-        wire.position_view(read(POSITION | changes, wire.WirePosition))
+        wire.position_view(read(POSITION | {"asset_class": "crypto"}, wire.WirePosition))
+
+
+@pytest.mark.parametrize("field", ["qty", "avg_entry_price"])
+def test_a_position_that_cannot_be_counted_stays_visible(field: str) -> None:
+    """Planner and risk stop at it; what they cannot see they would count as nothing."""
+    view = wire.position_view(read(POSITION | {field: "NaN"}, wire.WirePosition))
+    assert getattr(view, field).is_nan()
+
+
+@pytest.mark.parametrize("field", ["qty", "filled_qty", "filled_avg_price"])
+def test_an_order_whose_figures_are_no_numbers_does_not_reach_the_books(field: str) -> None:
+    with pytest.raises(WireError, match=field):
+        wire.counted(read(ORDER | {field: "NaN"}, wire.WireOrder))
 
 
 def test_an_order_is_read_with_words_we_do_not_know() -> None:

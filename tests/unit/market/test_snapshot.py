@@ -102,13 +102,15 @@ def test_a_portfolio_carries_the_pass_it_was_read_in() -> None:
 
 def test_a_position_that_cannot_be_read_is_left_out_and_said() -> None:
     coins = position("BTCUSD", asset_class="crypto")
-    broken = position("GE", qty=Decimal("NaN"))
-    message, problems = observed([coins, position(), broken], [])
+    message, problems = observed([coins, position()], [])
     assert [p.symbol for p in message.positions] == ["KO"]
-    assert problems == [
-        "the position in BTCUSD is of class crypto",
-        "the broker's position in GE has no quantity or price",
-    ]
+    assert problems == ["the position in BTCUSD is of class crypto"]
+
+
+def test_a_position_without_a_number_crosses_the_bus_for_risk_to_stop_at() -> None:
+    message, _problems = observed([position("GE", qty=Decimal("NaN"))], [])
+    decoded = msgspec.json.decode(msgspec.json.encode(message), type=PortfolioObserved)
+    assert decoded.positions[0].qty.is_nan()
 
 
 @pytest.mark.parametrize(
