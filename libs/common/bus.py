@@ -399,8 +399,12 @@ class Bus:
             msg = await self._client.request(
                 message.subject, msgspec.json.encode(message), timeout=timeout_seconds
             )
+        except nats.errors.NoRespondersError as error:
+            raise BusError(
+                f"nobody listens on {message.subject}; `alpaclaudia status` tells what runs"
+            ) from error
         except _TRANSIENT as error:
-            raise BusError(f"nobody answered {message.subject}: {error!r}") from error
+            raise BusError(f"no answer to {message.subject} in time") from error
         try:
             return msgspec.json.decode(msg.data, type=reply_type)
         except msgspec.DecodeError as error:

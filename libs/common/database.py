@@ -276,22 +276,35 @@ def revisions() -> list[str]:
     return sorted(path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
+def found_revision(connection: sa.Connection) -> str | None:
+    """The schema's revision, or None for a database without one.
+
+    Raises SchemaMismatchError for a revision this program does not know, and for our tables
+    without any.
+    """
+    made = connection.scalar(sa.text("select to_regclass('alembic_version')"))
+    query = sa.text("select version_num from alembic_version")
+    found: str | None = connection.scalar(query) if made else None
+    if found is not None and found not in revisions():
+        raise SchemaMismatchError(
+            f"the database is at revision {found}, which this program does not know (it needs"
+            f" {revisions()[-1]}); it was made by a newer alpaclaudia, so upgrade this one"
+        )
+    if found is None and connection.scalar(sa.text("select to_regclass('order_intents')")):
+        raise SchemaMismatchError(
+            "the database has alpaclaudia's tables but no revision; restore a back-up, or point"
+            " DATABASE_URL at an empty database"
+        )
+    return found
+
+
 def check_schema(engine: sa.Engine) -> None:
     """Raises SchemaMismatchError, naming both revisions and the remedy, or DatabaseError."""
     with database_errors("reading the schema's revision"), engine.connect() as connection:
-        made = connection.scalar(sa.text("select to_regclass('alembic_version')"))
-        query = sa.text("select version_num from alembic_version")
-        found = connection.scalar(query) if made else None
-    known = revisions()
-    wanted = known[-1]
-    if found == wanted:
-        return
-    if found is None or found in known:
+        found = found_revision(connection)
+    wanted = revisions()[-1]
+    if found != wanted:
         raise SchemaMismatchError(
             f"the database is at revision {found or 'none'} and this program needs {wanted};"
             " run `alpaclaudia migrate`"
         )
-    raise SchemaMismatchError(
-        f"the database is at revision {found}, which this program does not know (it needs"
-        f" {wanted}); it was made by a newer alpaclaudia, so upgrade this one"
-    )

@@ -8,7 +8,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from libs.common.database import Engine, database_errors, engine_for, revisions
+from libs.common.database import (
+    Engine,
+    database_errors,
+    engine_for,
+    found_revision,
+    revisions,
+)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_305_001
@@ -23,10 +29,11 @@ def configuration(engine: Engine) -> Config:
 
 def migrate(engine: Engine) -> str:
     """Brings the schema to this program's revision and returns it. Two at once wait for each
-    other. Raises DatabaseError.
+    other. Raises DatabaseError, and SchemaMismatchError for a database newer than this program.
     """
     with database_errors("migrating the database"), engine.connect() as lock:
         lock.execute(text("select pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+        found_revision(lock)
         command.upgrade(configuration(engine), "head")
     return revisions()[-1]
 

@@ -54,6 +54,11 @@ def plain(value: Decimal) -> Decimal:
     return value.normalize() + ZERO
 
 
+def micro(value: Decimal) -> Decimal:
+    """Rounded half-even to a millionth, as the books keep prices, without trailing zeros."""
+    return plain(value.quantize(Decimal("0.000001")))
+
+
 def cents(value: Decimal) -> Decimal:
     """Rounded half-even to the cent, for books and screens."""
     return value.quantize(CENT)

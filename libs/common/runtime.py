@@ -44,7 +44,7 @@ def configure_logging(service: str, level: str) -> None:
         level=level,
         stream=sys.stderr,
         format=f"%(asctime)s.%(msecs)03d {service:<8} %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
+        datefmt="%Y-%m-%d %H:%M:%S",
         force=True,
     )
     for noisy in ("asyncio", "urllib3", "nats", "alembic"):

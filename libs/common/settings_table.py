@@ -249,7 +249,8 @@ TABLE: tuple[Entry, ...] = (
         "planner.symbol_overrides_file",
         form.file_path(),
         "A TOML file with a table for each symbol that differs: `[AAPL]`, then lines such as "
-        "`target_delta = 0.2`. Keys are the wheel's settings in small letters, and trail_percent.",
+        "`target_delta = 0.2`. Keys are the wheel's settings in small letters "
+        "(`enabled` for WHEEL_ENABLED), and trail_percent.",
     ),
     Entry(
         _WHEEL,
@@ -377,7 +378,7 @@ TABLE: tuple[Entry, ...] = (
         "ORDER_POLL_SECONDS",
         "executor.order_poll_seconds",
         form.number("0.1", "300"),
-        "How often working orders are read again, besides the broker's stream.",
+        "How often working orders are read again, by the broker's clock.",
     ),
     Entry(
         _EXECUTOR,

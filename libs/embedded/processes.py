@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+LOG_BYTES_MAX = 20 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 
 
@@ -60,6 +62,7 @@ def spawn(
 
     Call it from the main thread: the kernel takes the end of the spawning thread for the parent's.
     """
+    _rotate(log_path)
     with log_path.open("ab") as output:
         return subprocess.Popen(
             list(command),
@@ -74,6 +77,13 @@ def spawn(
             extra_groups=[] if user is not None else None,
             cwd=cwd,
         )
+
+
+def _rotate(log_path: Path) -> None:
+    """A log that has grown large is kept once, as `.1`, and a new one begun."""
+    with contextlib.suppress(FileNotFoundError):
+        if log_path.stat().st_size > LOG_BYTES_MAX:
+            log_path.replace(log_path.with_suffix(".log.1"))
 
 
 def tail(path: Path, lines: int = 5) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -177,8 +176,8 @@ def loop(
 @app.command()
 def serve(service: Annotated[Service, typer.Argument(help="Which room to run here.")]) -> None:
     """One service, in the foreground, from the environment and .env."""
-    status = subprocess.call([sys.executable, "-m", f"services.{service.value}"])
-    raise typer.Exit(status)
+    # This process becomes the service, so that signals reach it and its status is ours.
+    os.execv(sys.executable, [sys.executable, "-m", f"services.{service.value}"])  # noqa: S606
 
 
 @app.command()
@@ -198,6 +197,18 @@ def migrate() -> None:
 
     with clear_errors():
         typer.echo(f"the database is at revision {migrate_database()}")
+
+
+@app.command()
+def keygen() -> None:
+    """A new pair of keys for risk to sign approvals with and the executor to verify them.
+
+    `demo` and `loop` make their own; this is for services started one by one.
+    """
+    from libs.common.signing import generate_keypair
+
+    keys = generate_keypair()
+    typer.echo(f"RISK_SIGNING_KEY={keys.private}\nRISK_VERIFY_KEY={keys.public}")
 
 
 @app.command()
@@ -266,7 +277,7 @@ def watch(
     as_json: JsonFlag = False,
     seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
 ) -> None:
-    """Live messages, readable (market time, subject, what it says)."""
+    """Live messages, readable: the subject, then what it says in one line."""
     from services.cli.operate import watch_subject
 
     with clear_errors():

@@ -25,6 +25,7 @@ from libs.common.contracts import (
     IntentApproved,
     IntentBlocked,
     Message,
+    PlanMade,
     PortfolioObserved,
     TickAnswered,
     TickRequested,
@@ -164,7 +165,11 @@ def _print_outcome(
             str(intent["status"]),
             Text(str(intent["reason"] or "")),
         )
-    console.print(table if intents else "nothing was wanted; `alpaclaudia watch plans.>` says why")
+    console.print(
+        table
+        if intents
+        else "nothing was wanted; `alpaclaudia watch 'plans.>'` during the next tick says why"
+    )
 
 
 # --- status ----------------------------------------------------------------------------------
@@ -333,8 +338,12 @@ async def watch_subject(subject: str, *, as_json: bool, seconds: float | None) -
 
 
 def readable(message: Message) -> str:
-    """One line for a person: a decision says its reason, the rest their fields."""
+    """One line for a person: a decision says its reason, a plan its choices, the rest their
+    fields.
+    """
     match message:
+        case PlanMade():
+            return _readable_plan(message)
         case IntentApproved(intent=intent):
             return f"approved {intent.side.value} {intent.qty} {intent.symbol}: {intent.reason}"
         case IntentBlocked(intent=intent, reason=reason):
@@ -343,6 +352,17 @@ def readable(message: Message) -> str:
             fields = msgspec.to_builtins(message)
             skipped = ("message_id", "schema", "tick_id", "contracts", "positions", "open_orders")
             return "  ".join(f"{k}={v}" for k, v in fields.items() if k not in skipped)
+
+
+def _readable_plan(plan: PlanMade) -> str:
+    taken = [f"{c.symbol} ({c.reason})" for c in plan.candidates if c.taken]
+    left = [c for c in plan.candidates if not c.taken]
+    parts = [f"{plan.as_of.astimezone(NEW_YORK):%m-%d %H:%M}", f"spot {plan.spot}"]
+    parts.append(f"took {', '.join(taken)}" if taken else "took nothing")
+    if left:
+        count = len(left) + plan.candidates_left_out
+        parts.append(f"left {count}, the nearest {left[0].symbol}: {left[0].reason}")
+    return "; ".join([*parts, *plan.notes])
 
 
 def make_report(session: dt.date | None, *, post: bool, as_json: bool) -> int:

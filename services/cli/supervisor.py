@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import EXIT_BROKEN_PROMISE, SUPERVISOR_PID
 from libs.embedded.processes import spawn, tail
 
@@ -40,7 +41,7 @@ SECRETS_OF: dict[str, frozenset[str]] = {
 
 
 class SupervisorError(RuntimeError):
-    """A process that no restart mends; the text carries its last words."""
+    """A process that does not get ready; the text carries its last words."""
 
 
 def environ_for(service: str, settings: Mapping[str, str]) -> dict[str, str]:
@@ -103,7 +104,8 @@ class Supervisor:
         self._children.append(child)
 
     async def watch(self) -> None:
-        """Until cancelled: restarts what died. Raises SupervisorError for a broken promise."""
+        """Until cancelled: restarts what died. Raises BrokenPromiseError when one ended
+        for a reason that no restart mends."""
         while True:
             for child in self._children:
                 self._tend(child)
@@ -122,7 +124,7 @@ class Supervisor:
             return
         status = child.process.returncode
         if status == EXIT_BROKEN_PROMISE:
-            raise SupervisorError(f"{child.name} cannot go on:\n{tail(child.log_path)}")
+            raise BrokenPromiseError(f"{child.name} cannot go on:\n{tail(child.log_path)}")
         if now - child.started_at_seconds > STEADY_SECONDS:
             child.failures = 0
         pause = BACKOFF_SECONDS[min(child.failures, len(BACKOFF_SECONDS) - 1)]

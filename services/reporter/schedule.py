@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Iterable
 
 
-def due_session(
+def due_sessions(
     market_now: dt.datetime, recent_sessions: Iterable[dt.date], report_time: dt.time, tz: dt.tzinfo
-) -> dt.date | None:
-    """The latest session whose report time has passed, or None.
+) -> list[dt.date]:
+    """The sessions whose report time has passed, oldest first.
 
     A session's report time is its date at `report_time` in `tz`, so the summary of a Friday is
     due on Friday evening and stays the latest until Monday evening; days without a session have
@@ -21,12 +21,10 @@ def due_session(
     if market_now.tzinfo is None:
         raise ValueError("market_now needs a time zone")
     # Compared in UTC: within one zone Python would compare the clocks on the wall.
-    passed = [
-        session
-        for session in recent_sessions
-        if report_moment(session, report_time, tz) <= market_now
-    ]
-    return max(passed, default=None)
+    now = market_now.astimezone(dt.UTC)
+    return sorted(
+        session for session in recent_sessions if report_moment(session, report_time, tz) <= now
+    )
 
 
 def report_moment(session: dt.date, report_time: dt.time, tz: dt.tzinfo) -> dt.datetime:

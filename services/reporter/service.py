@@ -13,7 +13,7 @@ from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import Context, run_service
 from services.reporter.notify import Outcome
 from services.reporter.posting import Posted, post_once
-from services.reporter.schedule import due_session
+from services.reporter.schedule import due_sessions
 from services.reporter.store import ReportStore
 
 log = logging.getLogger(__name__)
@@ -70,11 +70,13 @@ class ReporterService:
         now = self.context.market_now
         if now is None:
             return
-        session = due_session(now, self.context.recent_sessions, self.report.time, self.zone)
-        if session is None or session in self.settled:
-            return
-        if asyncio.get_running_loop().time() < self.retry_at_seconds.get(session, 0.0):
-            return
+        due = due_sessions(now, self.context.recent_sessions, self.report.time, self.zone)
+        for session in due:
+            waiting = asyncio.get_running_loop().time() < self.retry_at_seconds.get(session, 0.0)
+            if session not in self.settled and not waiting:
+                await self._report(session)
+
+    async def _report(self, session: dt.date) -> None:
         posted = await asyncio.to_thread(
             post_once, self.store, session, self.report.discord_webhook_url
         )

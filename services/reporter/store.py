@@ -25,7 +25,7 @@ from libs.common.contracts import (
     Side,
 )
 from libs.common.database import database_errors
-from libs.common.money import plain
+from libs.common.money import micro, plain
 from services.reporter.summary import (
     NEW_YORK,
     DayBooks,
@@ -227,7 +227,7 @@ def _filled(
     today: dict[str, _Filled] = {}
     before: dict[str, _Filled] = {}
     for row in connection.execute(query):
-        (today if row.today else before)[row.client_order_id] = (row.qty, row.price)
+        (today if row.today else before)[row.client_order_id] = (plain(row.qty), micro(row.price))
     return today, before
 
 
@@ -235,7 +235,8 @@ def _average(first: _Filled, second: _Filled) -> Decimal | None:
     qty = first[0] + second[0]
     if not qty:
         return None
-    return (first[0] * (first[1] or Decimal(0)) + second[0] * (second[1] or Decimal(0))) / qty
+    spent = first[0] * (first[1] or Decimal(0)) + second[0] * (second[1] or Decimal(0))
+    return micro(spent / qty)
 
 
 def _fills_before(connection: sa.Connection, session: dt.date) -> list[FillRow]:

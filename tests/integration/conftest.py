@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from libs.common.database import engine_for
@@ -25,6 +20,13 @@ from libs.embedded.nats import NatsServer
 from libs.embedded.postgres import PostgresServer
 from libs.embedded.processes import free_port
 from tests.integration.faulty_broker import FaultyBroker
+from tests.integration.servers import (
+    TEMPLATE,
+    administer,
+    folder_of_its_own,
+    make_database,
+    make_nats,
+)
 from tests.integration.world import (
     End,
     Process,
@@ -33,23 +35,6 @@ from tests.integration.world import (
     service_process,
     told_to_stop_after,
 )
-
-TEMPLATE = "migrated"
-MEMORY = Path("/dev/shm")  # noqa: S108  # the folders made there are of random names
-MEMORY_BYTES_MIN = 3 * 1024**3
-_numbers = count(1)
-
-
-@contextlib.contextmanager
-def folder_of_its_own() -> Iterator[Path]:
-    """In memory where there is room, since NATS waits for the disk at every write. Not pytest's:
-    each run of pytest takes others' right to pass through the folder they share, and as root
-    Postgres runs as `nobody`.
-    """
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN
-    parent = MEMORY if roomy else None
-    with tempfile.TemporaryDirectory(prefix="alpaclaudia-tests-", dir=parent) as name:
-        yield Path(name)
 
 
 @pytest.fixture(scope="session")
@@ -71,24 +56,13 @@ def _serve_postgres(folder: Path) -> Iterator[PostgresServer]:
     server.start()
     try:
         server.wait()
-        _administer(server, f"create database {TEMPLATE}")
+        administer(server, f"create database {TEMPLATE}")
         engine = engine_for(server.url_of(TEMPLATE), application="tests")
         migrate(engine)
         engine.dispose()
         yield server
     finally:
         server.stop()
-
-
-def _administer(server: PostgresServer, statement: str) -> None:
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
-
-
-def make_database(server: PostgresServer, *, template: str = TEMPLATE) -> str:
-    name = f"test_{next(_numbers)}"
-    _administer(server, f"create database {name} template {template}")
-    return server.url_of(name)
 
 
 @pytest.fixture
@@ -100,13 +74,6 @@ def database_url(postgres: PostgresServer) -> str:
 @pytest.fixture
 def empty_database_url(postgres: PostgresServer) -> str:
     return make_database(postgres, template="template0")
-
-
-def make_nats(folder: Path) -> NatsServer:
-    server = NatsServer(folder=folder, port=free_port(), user="tests", password="of-the-tests")
-    server.start()
-    server.wait()
-    return server
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ COMMANDS = [
     if command.callback is not None
 ]
 PROMISED = {
+    "keygen",
     "demo", "loop", "serve", "tick", "status", "report", "dump-state", "config", "watch",
     "provision", "migrate", "version",
 }  # fmt: skip

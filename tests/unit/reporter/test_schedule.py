@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.reporter.schedule import due_session
+from services.reporter.schedule import due_sessions
 
 NEW_YORK = ZoneInfo("America/New_York")
 THURSDAY, FRIDAY, MONDAY = dt.date(2020, 2, 6), dt.date(2020, 2, 7), dt.date(2020, 2, 10)
@@ -16,7 +16,7 @@ REPORT_TIME = dt.time(22, 30)
 
 
 def due(now: dt.datetime, sessions: list[dt.date] = SESSIONS) -> dt.date | None:
-    return due_session(now, sessions, REPORT_TIME, NEW_YORK)
+    return max(due_sessions(now, sessions, REPORT_TIME, NEW_YORK), default=None)
 
 
 def new_york(day: dt.date, hour: int, minute: int = 0) -> dt.datetime:
@@ -45,8 +45,8 @@ def test_a_report_in_another_zone_comes_at_that_zones_time() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     at_1630_in_new_york = new_york(FRIDAY, 16, 30)
     early = at_1630_in_new_york - dt.timedelta(minutes=1)
-    assert due_session(at_1630_in_new_york, SESSIONS, REPORT_TIME, berlin) == FRIDAY
-    assert due_session(early, SESSIONS, REPORT_TIME, berlin) == THURSDAY
+    assert due_sessions(at_1630_in_new_york, SESSIONS, REPORT_TIME, berlin) == [THURSDAY, FRIDAY]
+    assert due_sessions(early, SESSIONS, REPORT_TIME, berlin) == [THURSDAY]
 
 
 def test_the_hour_that_summer_time_skips_comes_an_hour_later() -> None:
@@ -54,8 +54,8 @@ def test_the_hour_that_summer_time_skips_comes_an_hour_later() -> None:
     half_past_two = dt.time(2, 30)
     before = dt.datetime(2020, 3, 8, 7, 29, tzinfo=dt.UTC)
     after = dt.datetime(2020, 3, 8, 7, 30, tzinfo=dt.UTC)
-    assert due_session(before, [sunday], half_past_two, NEW_YORK) is None
-    assert due_session(after, [sunday], half_past_two, NEW_YORK) == sunday
+    assert due_sessions(before, [sunday], half_past_two, NEW_YORK) == []
+    assert due_sessions(after, [sunday], half_past_two, NEW_YORK) == [sunday]
 
 
 def test_a_clock_without_a_zone_is_refused() -> None:
