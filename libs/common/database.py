@@ -8,6 +8,7 @@ Times in `ts` columns are the broker's clock; `recorded_at` is ours.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from libs.common.promises import BrokenPromiseError
 log = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT_MS = 10_000
+RETRY_SECONDS = 0.5
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 metadata = sa.MetaData(
@@ -308,3 +310,21 @@ def check_schema(engine: sa.Engine) -> None:
             f"the database is at revision {found or 'none'} and this program needs {wanted};"
             " run `alpaclaudia migrate`"
         )
+
+
+def wait_for_schema(engine: sa.Engine, *, patience_seconds: float) -> None:
+    """Blocks until the database answers, then checks its schema.
+
+    Raises BrokenPromiseError when it has not answered in time, or SchemaMismatchError.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            check_schema(engine)
+            return
+        except DatabaseError as error:
+            if time.monotonic() > deadline:
+                raise BrokenPromiseError(
+                    f"{error}; start Postgres or correct DATABASE_URL"
+                ) from error
+            time.sleep(RETRY_SECONDS)

@@ -15,7 +15,7 @@ from libs.common.broker import (
 )
 from libs.common.bus import BusError, Delivery
 from libs.common.contracts import BotMode, Severity
-from libs.common.database import DatabaseError, check_schema, engine_for
+from libs.common.database import engine_for, wait_for_schema
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.runtime import Context, run_service, utc_now
 from libs.common.topology import EXECUTOR_APPROVALS
@@ -55,7 +55,7 @@ class ExecutorService:
 
     async def run(self) -> None:
         await self.context.follow_market_time()
-        await self._meet_the_database()
+        await asyncio.to_thread(wait_for_schema, self.engine, patience_seconds=START_SECONDS)
         await self._take_the_lock()
         if self.broker is not None:
             await self._meet_the_account(self.broker)
@@ -68,19 +68,6 @@ class ExecutorService:
             group.create_task(self._follow())
             if self.broker is not None:
                 group.create_task(self._ledger(self.broker))
-
-    async def _meet_the_database(self) -> None:
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while True:
-            try:
-                await asyncio.to_thread(check_schema, self.engine)
-                return
-            except DatabaseError as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise BrokenPromiseError(
-                        f"{error}; start Postgres or correct DATABASE_URL"
-                    ) from error
-                await asyncio.sleep(0.5)
 
     async def _take_the_lock(self) -> None:
         """Standby until the active executor is gone."""

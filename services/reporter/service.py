@@ -8,8 +8,7 @@ import logging
 from zoneinfo import ZoneInfo
 
 from libs.common.contracts import Severity
-from libs.common.database import DatabaseError, check_schema, engine_for
-from libs.common.promises import BrokenPromiseError
+from libs.common.database import DatabaseError, engine_for, wait_for_schema
 from libs.common.runtime import Context, run_service
 from services.reporter.notify import Outcome
 from services.reporter.posting import Posted, post_once
@@ -36,7 +35,7 @@ class ReporterService:
         self.refusals: dict[dt.date, int] = {}
 
     async def run(self) -> None:
-        await self._meet_the_database()
+        await asyncio.to_thread(wait_for_schema, self.engine, patience_seconds=START_SECONDS)
         await self.context.follow_market_time()
         for session in await asyncio.to_thread(self.store.abandon_unfinished):
             await self.context.alert(
@@ -52,19 +51,6 @@ class ReporterService:
                 await self.context.alert(Severity.ERROR, "database", str(error))
                 await asyncio.sleep(5)
             await asyncio.sleep(LOOK_SECONDS)
-
-    async def _meet_the_database(self) -> None:
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while True:
-            try:
-                await asyncio.to_thread(check_schema, self.engine)
-                return
-            except DatabaseError as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise BrokenPromiseError(
-                        f"{error}; start Postgres or correct DATABASE_URL"
-                    ) from error
-                await asyncio.sleep(0.5)
 
     async def _look(self) -> None:
         now = self.context.market_now

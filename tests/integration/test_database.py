@@ -56,11 +56,12 @@ def test_models_and_migrations_agree(engine: db.Engine) -> None:
 @pytest.mark.parametrize(
     ("statement", "remedy"),
     [
-        ("drop table alembic_version", "run `alpaclaudia migrate`"),
-        ("delete from alembic_version", "run `alpaclaudia migrate`"),
+        ("drop schema public cascade; create schema public", "run `alpaclaudia migrate`"),
+        ("drop table alembic_version", "restore a back-up"),
+        ("delete from alembic_version", "restore a back-up"),
         ("update alembic_version set version_num='9999'", "upgrade this one"),
     ],
-    ids=["none", "emptied", "newer"],
+    ids=["empty", "tables without a revision", "emptied revision", "newer"],
 )
 def test_another_schema_ends_the_service_with_the_remedy(
     statement: str,
@@ -76,8 +77,18 @@ def test_another_schema_ends_the_service_with_the_remedy(
     engine.dispose()
     end = run_to_its_end("reporter", base_environ(nats, database_url, keys))
     assert end.status == EXIT_BROKEN_PROMISE
-    assert end.last_words.startswith("the database is at revision ")
+    assert end.last_words.startswith("the database ")
     assert remedy in end.last_words
+
+
+def test_migrating_a_newer_database_says_so_and_changes_nothing(engine: db.Engine) -> None:
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("update alembic_version set version_num='9999'"))
+    with pytest.raises(db.SchemaMismatchError, match="upgrade this one"):
+        migrate(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("select version_num from alembic_version")) == "9999"
 
 
 def test_without_postgres_a_service_ends_with_one_line(

@@ -61,7 +61,7 @@ async def test_each_end_of_an_option_is_entered_once(
     sold = {
         "assigned": sell_nearest(running, "put", spot, 1.05),
         "called_away": sell_nearest(running, "call", spot, 0.95),
-        "expired": sell_nearest(running, "put", spot, 0.97),
+        "expired": sell_nearest(running, "put", spot, 0.985),
     }
     running.go_on_at(SPEED)
     settings = world.broker_at(running.url) | {"ALPACA_CLOCK_SPEED": str(SPEED)}

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from libs.common.contracts import Heartbeat
 from libs.common.database import engine_for
-from services.executor.store import ExecutorStore
+from services.executor.record_store import RecordStore
 from tests.integration.faulty_broker import MIDDAY, SESSION, Fault, FaultyBroker, hang
 from tests.integration.stories import portfolio, stock, ticked, wall, with_account
 from tests.integration.world import Room, World, until
@@ -37,7 +37,7 @@ def discord(broker: FaultyBroker) -> FaultyBroker:
 def keep_books(world: World) -> None:
     """One day with one tick."""
     engine = engine_for(world.database_url, application="tests")
-    store = ExecutorStore(engine)
+    store = RecordStore(engine)
     account = with_account(equity=Decimal("101234.50"))
     store.record(ticked(account=account), MIDDAY)
     store.record(portfolio(account=account, positions=[stock("KO", "100")]), MIDDAY)
