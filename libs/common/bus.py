@@ -253,6 +253,10 @@ class Bus:
                 raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
             except _TRANSIENT as error:
                 if asyncio.get_running_loop().time() >= deadline:
+                    if isinstance(error, nats.js.errors.NoStreamResponseError):
+                        raise BusError(
+                            f"no stream takes {subject}; run `alpaclaudia provision`"
+                        ) from error
                     raise BusError(f"publishing {subject} failed: {error!r}") from error
                 await asyncio.sleep(_RETRY_SECONDS)
 

@@ -82,6 +82,8 @@ def nats() -> Iterator[NatsServer]:
     with folder_of_its_own() as folder:
         server = make_nats(folder)
         yield server
+        if server.process is not None:
+            server.process.kill()  # nothing of it is needed any more, and a proper end takes time
         server.stop()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
 
-from libs.common.bus import Bus, Delivery
+from libs.common.bus import Bus, BusError, Delivery
 from libs.common.contracts import IntentApproved, IntentBlocked, OrderIntended, PlanMade
 from libs.common.runtime import EXIT_BROKEN_PROMISE
 from libs.common.settings import BusSettings
@@ -129,6 +129,14 @@ def test_services_started_before_the_streams_say_what_to_run(
         assert service.status() == EXIT_BROKEN_PROMISE
         end = End(EXIT_BROKEN_PROMISE, service.log)
         assert "run `alpaclaudia provision`" in end.last_words
+
+
+async def test_publishing_before_the_streams_says_what_to_run(nats: NatsServer) -> None:
+    settings = BusSettings(url=nats.url, user=nats.user, password=nats.password)
+    bus = await Bus.connect(settings, name="early")
+    with pytest.raises(BusError, match=r"no stream takes market.portfolio; run .*provision"):
+        await bus.publish(portfolio(), patience_seconds=0.3)
+    await bus.close()
 
 
 def test_a_wrong_password_ends_the_process_with_one_line(

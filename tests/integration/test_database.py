@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def engine(empty_database_url: str) -> db.Engine:
+def engine(empty_database_url: str) -> Iterator[db.Engine]:
     engine = db.engine_for(empty_database_url, application="tests")
     yield engine
     engine.dispose()

@@ -16,7 +16,7 @@ from tests.integration.world import Room, RunningExchange, World, until
 pytestmark = pytest.mark.integration
 
 FRIDAY = "2020-02-21"
-SPEED = 7800.0
+SPEED = 15_600.0
 
 
 def sell_nearest(exchange: RunningExchange, right: str, spot: float, aim: float) -> dict[str, Any]:

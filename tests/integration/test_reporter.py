@@ -133,7 +133,10 @@ async def test_a_claim_left_by_a_crash_is_not_sent_again(
     engine = engine_for(world.database_url, application="tests")
     with engine.begin() as connection:
         connection.execute(
-            sa.text("insert into reports_sent (session, status) values (:day, 'sending')"),
+            sa.text(
+                "insert into reports_sent (session, status, ledger_through)"
+                " values (:day, 'sending', 0)"
+            ),
             {"day": SESSION},
         )
     engine.dispose()

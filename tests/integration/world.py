@@ -15,7 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ from tests.integration.faulty_broker import KEY, SECRET
 
 PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 0.02
+THREADS = 8
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -79,6 +81,13 @@ async def until(check: Callable[[], T], what: str, seconds: float = PATIENCE_SEC
             return found
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def threads_idle() -> None:
+    """Returns when no thread works any more for a task that was cancelled meanwhile."""
+    together = threading.Barrier(THREADS)
+    waits = [asyncio.to_thread(together.wait, PATIENCE_SECONDS) for _ in range(THREADS)]
+    await asyncio.gather(*waits)
 
 
 class Room:
@@ -131,7 +140,8 @@ class Room:
             ending |= self._left_behind() if ending else set()
         self._tasks = []
         await self.context.bus.close()
-        await asyncio.to_thread(self._leave_the_database)
+        await threads_idle()
+        self._leave_the_database()
 
     def _left_behind(self) -> set[asyncio.Task[Any]]:
         """Its tasks that were cancelled in vain: Python 3.11's wait_for swallows a cancellation
@@ -155,9 +165,6 @@ class Room:
         engine = getattr(self.service, "engine", None)
         if engine is None:
             return
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while engine.pool.checkedout() and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)  # a thread of a cancelled task still writes
         engine.dispose()
 
 
@@ -174,6 +181,7 @@ class World:
         self._rooms: list[Room] = []
 
     async def open(self) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         settings = BusSettings(url=self.nats.url, user=self.nats.user, password=self.nats.password)
         self.bus = await Bus.connect(settings, name="test")
         await self.bus.provision()
@@ -397,6 +405,3 @@ def told_to_stop_after(seconds: float) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-
-
-Started = Callable[..., Awaitable[Room]]
