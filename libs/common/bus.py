@@ -233,6 +233,17 @@ class Bus:
             raise BusError(f"provisioning failed: {error}") from error
         return made
 
+    async def check_provisioned(self) -> None:
+        """Raises BusRefusedError when nobody made the streams, BusError when the bus is silent."""
+        try:
+            await self._js.stream_info(STREAMS[-1].name)
+        except nats.js.errors.NotFoundError as error:
+            raise BusRefusedError(
+                "the bus has no streams yet; run `alpaclaudia provision`"
+            ) from error
+        except _TRANSIENT as error:
+            raise BusError(f"the bus does not answer: {error!r}") from error
+
     # --- publishing ----------------------------------------------------------------------------
 
     async def publish(self, message: Message, *, patience_seconds: float = 5.0) -> None:

@@ -235,6 +235,10 @@ class DatabaseError(Exception):
     """The database did not answer in time, or refused us."""
 
 
+class UnstorableError(ValueError):
+    """A value no column takes (a NUL in a text, an infinite price): trying again is no use."""
+
+
 class SchemaMismatchError(BrokenPromiseError):
     """The database's schema is older or newer than this program's."""
 
@@ -263,12 +267,17 @@ def engine_for(url: str, *, application: str) -> sa.Engine:
 
 @contextmanager
 def database_errors(doing: str) -> Iterator[None]:
-    """Turns what a lost or refusing database raises into a DatabaseError that says what failed."""
+    """Turns what a lost or refusing database raises into a DatabaseError that says what failed,
+    and what it will never take into an UnstorableError.
+    """
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
         reason = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
         raise DatabaseError(f"{doing}: {reason.strip().splitlines()[0]}") from error
+    except sa.exc.DataError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise UnstorableError(f"{doing}: {reason}") from error
 
 
 def revisions() -> list[str]:

@@ -195,6 +195,15 @@ def _run(service: str, settings: Settings, body: Body) -> None:
 
 async def _main(service: str, settings: Settings, body: Body) -> None:
     bus = await Bus.connect(settings.bus, name=service)
+    try:
+        await bus.check_provisioned()
+        await _live(service, settings, body, bus)
+    finally:
+        await bus.close()
+
+
+async def _live(service: str, settings: Settings, body: Body, bus: Bus) -> None:
+    """Until the body ends, a signal comes, or the bus refuses us."""
     context = Context(service, settings, bus)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -217,7 +226,6 @@ async def _main(service: str, settings: Settings, body: Body) -> None:
         for task in (working, beating, stopping):
             task.cancel()
         await asyncio.wait({working, beating}, timeout=GRACE_SECONDS)
-        await bus.close()
 
 
 async def _beat(context: Context, stop: asyncio.Event) -> None:

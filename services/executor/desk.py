@@ -15,7 +15,7 @@ from typing import TypeVar
 from libs.common.broker import BrokerError, BrokerRefusedError
 from libs.common.bus import BusError, Delivery, UndecodableError
 from libs.common.contracts import BotMode, IntentApproved, Severity
-from libs.common.database import DatabaseError
+from libs.common.database import DatabaseError, UnstorableError
 from libs.common.order_ids import client_order_id
 from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import Context, utc_now
@@ -56,11 +56,16 @@ class Desk:
         self._complained: set[tuple[str, int]] = set()
 
     async def patiently(self, call: Callable[[], T], delivery: Delivery | None = None) -> T:
-        """The store's answer, however long the database is away; the message waits with us."""
+        """The store's answer, however long the database is away; the message waits with us.
+
+        Raises UndecodableError for what the database will never take: it is set aside as poison.
+        """
         warned = False
         while True:
             try:
                 return await asyncio.to_thread(call)
+            except UnstorableError as error:
+                raise UndecodableError(str(error)) from error
             except DatabaseError as error:
                 if not warned:
                     await self._context.alert(Severity.ERROR, "database", str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import logging
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from libs.common.bus import Bus
 from libs.common.database import engine_for
 from libs.common.migrate import migrate
 from libs.common.runtime import run_service
+from libs.common.settings import BusSettings
 from libs.common.settings_table import BY_VARIABLE
 from libs.common.signing import KeyPair, generate_keypair
 from libs.embedded.nats import NatsServer
@@ -85,6 +88,20 @@ def nats() -> Iterator[NatsServer]:
         if server.process is not None:
             server.process.kill()  # nothing of it is needed any more, and a proper end takes time
         server.stop()
+
+
+@pytest.fixture
+def provisioned(nats: NatsServer) -> NatsServer:
+    """A server with its streams and consumers."""
+
+    async def provision() -> None:
+        settings = BusSettings(url=nats.url, user=nats.user, password=nats.password)
+        bus = await Bus.connect(settings, name="test")
+        await bus.provision()
+        await bus.close()
+
+    asyncio.run(provision())
+    return nats
 
 
 @pytest.fixture(scope="session")

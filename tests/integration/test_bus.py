@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
 
@@ -18,6 +19,7 @@ from libs.common.signing import KeyPair
 from libs.common.topology import CONSUMERS, RISK_INTENTS, STREAMS
 from libs.embedded.nats import NatsServer
 from libs.embedded.processes import free_port
+from services.cli.supervisor import SERVICES
 from tests.integration.faulty_broker import FaultyBroker
 from tests.integration.stories import approval, portfolio, put_intent, snapshot
 from tests.integration.world import End, Process, World, base_environ, until
@@ -97,6 +99,19 @@ async def test_a_poisoned_snapshot_is_set_aside_and_the_next_is_planned(world: W
     await dead_letter_of(world, "MARKET")
 
 
+async def test_an_approval_the_database_never_takes_is_set_aside_and_the_next_goes_on(
+    world: World,
+) -> None:
+    """A NUL is fine in JSON and in no text column: trying it again would hold up every other."""
+    await world.room("executor", BOT_MODE="dry")
+    strange = msgspec.structs.replace(put_intent(1), reason="nul \x00 nul")
+    await world.bus.publish(approval(strange, world.keys))
+    await world.bus.publish(approval(put_intent(2), world.keys))
+    await world.row_when("select 1 from order_intents where id='intent-2' and status='dry_run'")
+    await until(lambda: len(world.alerts("poison")) >= 2, "executor and recorder both say so")
+    await dead_letter_of(world, "DECISIONS")
+
+
 async def test_poison_found_when_risk_rebuilds_is_left_out(world: World) -> None:
     await world.poison("decisions.approved.KO", POISON)
     await world.poison("orders.filled.KO", POISON)
@@ -124,7 +139,7 @@ def test_services_started_before_the_streams_say_what_to_run(
 ) -> None:
     environ = base_environ(nats, database_url, keys)
     environ |= {"ALPACA_BASE_URL": broker.url, "ALPACA_DATA_URL": broker.url}
-    started = [process(name, environ) for name in ("planner", "risk", "executor")]
+    started = [process(name, environ) for name in SERVICES]
     for service in started:
         assert service.status() == EXIT_BROKEN_PROMISE
         end = End(EXIT_BROKEN_PROMISE, service.log)

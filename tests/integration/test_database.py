@@ -66,7 +66,7 @@ def test_models_and_migrations_agree(engine: db.Engine) -> None:
 def test_another_schema_ends_the_service_with_the_remedy(
     statement: str,
     remedy: str,
-    nats: NatsServer,
+    provisioned: NatsServer,
     database_url: str,
     keys: KeyPair,
     run_to_its_end: Callable[..., End],
@@ -75,7 +75,7 @@ def test_another_schema_ends_the_service_with_the_remedy(
     with engine.begin() as connection:
         connection.execute(sa.text(statement))
     engine.dispose()
-    end = run_to_its_end("reporter", base_environ(nats, database_url, keys))
+    end = run_to_its_end("reporter", base_environ(provisioned, database_url, keys))
     assert end.status == EXIT_BROKEN_PROMISE
     assert end.last_words.startswith("the database ")
     assert remedy in end.last_words
@@ -92,14 +92,14 @@ def test_migrating_a_newer_database_says_so_and_changes_nothing(engine: db.Engin
 
 
 def test_without_postgres_a_service_ends_with_one_line(
-    nats: NatsServer,
+    provisioned: NatsServer,
     keys: KeyPair,
     monkeypatch: pytest.MonkeyPatch,
     run_to_its_end: Callable[..., End],
 ) -> None:
     monkeypatch.setattr("services.reporter.service.START_SECONDS", 0.5)
     url = f"postgresql://someone:hidden-word@127.0.0.1:{free_port()}/nowhere"
-    end = run_to_its_end("reporter", base_environ(nats, url, keys))
+    end = run_to_its_end("reporter", base_environ(provisioned, url, keys))
     assert end.status == EXIT_BROKEN_PROMISE
     assert "start Postgres or correct DATABASE_URL" in end.last_words
     assert "hidden-word" not in end.log
