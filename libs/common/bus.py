@@ -22,7 +22,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
-from libs.common.contracts import MESSAGES, Message
+from libs.common.codec import UndecodableError, decode_message
+from libs.common.contracts import Message
 from libs.common.promises import BrokenPromiseError
 from libs.common.settings import BusSettings
 from libs.common.topology import (
@@ -52,38 +53,6 @@ class BusError(Exception):
 
 class BusRefusedError(BusError, BrokenPromiseError):
     """Wrong credentials, missing permissions, or streams that nobody provisioned."""
-
-
-class UndecodableError(ValueError):
-    """A payload that is not the message its subject promises."""
-
-
-def _tokens_match(pattern: str, subject: str) -> bool:
-    ours, theirs = pattern.split("."), subject.split(".")
-    return len(ours) == len(theirs) and all(
-        o in ("{}", t) for o, t in zip(ours, theirs, strict=True)
-    )
-
-
-_DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {
-    t: msgspec.json.Decoder(t) for t in MESSAGES
-}
-
-
-def decode_message(subject: str, payload: bytes) -> Message:
-    """The message of a subject (with or without `feed.`).
-
-    Raises UndecodableError, naming the subject, when the subject is unknown or the payload is not
-    the message that belongs there.
-    """
-    subject = subject.removeprefix(f"{FEED_PREFIX}.")
-    for message_type, decoder in _DECODERS.items():
-        if _tokens_match(message_type.SUBJECT, subject):
-            try:
-                return decoder.decode(payload)
-            except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                raise UndecodableError(f"{subject}: {error}") from error
-    raise UndecodableError(f"{subject}: no message belongs to this subject")
 
 
 def _asked_to_end() -> bool:

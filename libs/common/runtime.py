@@ -20,7 +20,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from libs.common.bus import Bus, BusError, BusRefusedError, UndecodableError, decode_message
+from libs.common.bus import Bus, BusError, BusRefusedError
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import AlertRaised, Heartbeat, Severity
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import Settings

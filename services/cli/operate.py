@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from libs.common.bus import Bus, UndecodableError, decode_message
+from libs.common.bus import Bus
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import (
     Heartbeat,
     IntentApproved,

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from libs.common.bus import UndecodableError, decode_message
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import MarketTicked
 from libs.common.runtime import encode_line, utc_now
 from services.cli.home import StackFolder

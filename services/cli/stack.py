@@ -15,7 +15,8 @@ from contextlib import suppress
 
 import msgspec
 
-from libs.common.bus import Bus, BusError, UndecodableError, decode_message
+from libs.common.bus import Bus, BusError
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Heartbeat
 from libs.common.settings import BusSettings
 from libs.embedded.nats import NatsServer

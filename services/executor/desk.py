@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from libs.common.broker import BrokerError, BrokerRefusedError
-from libs.common.bus import BusError, Delivery, UndecodableError
+from libs.common.bus import BusError, Delivery
+from libs.common.codec import UndecodableError
 from libs.common.contracts import BotMode, IntentApproved, Severity
 from libs.common.database import DatabaseError, UnstorableError
 from libs.common.order_ids import client_order_id

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from libs.common.bus import Delivery, UndecodableError
+from libs.common.bus import Delivery
+from libs.common.codec import UndecodableError
 from libs.common.contracts import Severity, SnapshotTaken
 from libs.common.runtime import Context, run_service, utc_now
 from libs.common.topology import PLANNER

@@ -11,7 +11,8 @@ import asyncio
 import datetime as dt
 import logging
 
-from libs.common.bus import BusError, Delivery, UndecodableError
+from libs.common.bus import BusError, Delivery
+from libs.common.codec import UndecodableError
 from libs.common.contracts import (
     IntentApproved,
     IntentBlocked,

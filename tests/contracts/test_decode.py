@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.common.bus import UndecodableError, decode_message
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import MESSAGES, Message, PortfolioObserved
 from tests.contracts.recordings import decoded, every_message, recording
 

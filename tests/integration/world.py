@@ -27,7 +27,8 @@ import requests
 from nats.aio.client import Client
 from psycopg.rows import dict_row
 
-from libs.common.bus import Bus, UndecodableError, decode_message
+from libs.common.bus import Bus
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import AlertRaised, Message, OrderChanged
 from libs.common.runtime import Context
 from libs.common.settings import BusSettings, Settings
