@@ -312,14 +312,20 @@ class Bus:
         subscription = await self._bind(consumer)
         try:
             await self._js.reset_consumer(consumer.stream, consumer.name, seq=1)
-            count = 0
+            count = last_sequence = 0
             while (await subscription.consumer_info()).num_pending:
                 for msg in await subscription.fetch(100, timeout=_FETCH_SECONDS):
                     count += 1
+                    delivery = Delivery(msg)
+                    last_sequence = delivery.sequence
                     try:
-                        handle(Delivery(msg).decode())
+                        handle(delivery.decode())
                     except UndecodableError as error:
                         log.error("left out of the replay: %s", error)
+            delivered = (await subscription.consumer_info()).delivered
+            if delivered is not None and count and delivered.stream_seq != last_sequence:
+                # What was under way when a connection broke is not sent a second time.
+                raise BusError(f"replaying {consumer.stream} lost what it was sent last")
             return count
         except _TRANSIENT as error:
             raise BusError(f"replaying {consumer.stream} failed: {error!r}") from error

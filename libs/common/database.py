@@ -259,10 +259,24 @@ def engine_for(url: str, *, application: str) -> sa.Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": 3,
+            # A server that is gone without a word is noticed in seconds, not in hours.
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 5000,
             "application_name": f"alpaclaudia-{application}",
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
         },
     )
+
+
+_GONE = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.InternalError,  # a read-only server, say
+    sa.exc.PendingRollbackError,  # a connection whose server went away under it
+    sa.exc.TimeoutError,
+)
 
 
 @contextmanager
@@ -272,7 +286,7 @@ def database_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+    except _GONE as error:
         reason = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
         raise DatabaseError(f"{doing}: {reason.strip().splitlines()[0]}") from error
     except sa.exc.DataError as error:

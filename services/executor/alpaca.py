@@ -18,6 +18,7 @@ from alpaca.trading.client import TradingClient
 from libs.common import wire
 from libs.common.broker import BrokerRefusedError, PacedClock, one_request
 from libs.common.contracts import AlpacaEnv, OrderIntended, OrderType
+from libs.common.runtime import utc_now
 from libs.common.settings import AlpacaSettings
 from services.executor.ledger import OPTION_AND_CASH_TYPES
 
@@ -26,6 +27,10 @@ ACTIVITIES_PAGE = 100
 PAGES_MAX = 50
 
 T = TypeVar("T")
+
+
+class ApprovalExpiredError(Exception):
+    """The approval ended before its order could be sent; nothing was sent."""
 
 
 class _Clients(threading.local):
@@ -66,9 +71,17 @@ class OrderDesk:
         """
         self._pace.wait_for_room()
 
-    def submit(self, intent: OrderIntended, client_order_id: str) -> wire.WireOrder:
-        """One POST through the SDK's own request models, at once."""
+    def submit(
+        self, intent: OrderIntended, client_order_id: str, expires_at: dt.datetime
+    ) -> wire.WireOrder:
+        """One POST through the SDK's own request models, at once.
+
+        Raises ApprovalExpiredError, with nothing sent, when the approval's time is over: looked
+        at here, after every queue that a call may have stood in.
+        """
         request = order_request(intent, client_order_id)
+        if utc_now() >= expires_at:
+            raise ApprovalExpiredError
         return _order(self._clients.submitting.submit_order(request))
 
     def by_client_order_id(self, client_order_id: str) -> wire.WireOrder | None:

@@ -7,6 +7,7 @@ again before the message is acknowledged; what is in doubt is resolved by asking
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable
@@ -21,11 +22,12 @@ from libs.common.order_ids import client_order_id
 from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import Context, utc_now
 from libs.common.wire import WireError, WireOrder
-from services.executor.alpaca import OrderDesk
+from services.executor.alpaca import ApprovalExpiredError, OrderDesk
 from services.executor.lifecycle import IllegalTransitionError, OrderState
 from services.executor.orders import OrderChange, OrderRow, order_changed
 from services.executor.store import ExecutorStore, StaleRowError
 from services.executor.submit import (
+    Refusal,
     Step,
     Verdict,
     change_from,
@@ -120,24 +122,59 @@ class Desk:
 
     async def _post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
         """Sends a row that is `submitting`, once, and writes what is known afterwards."""
-        intent = row.approval.intent
+        approval = row.approval
+        resent = delivery is None
         await asyncio.to_thread(broker.wait_for_room)
-        if utc_now() >= row.approval.expires_at:  # database or request limit kept us waiting
-            note = "the approval expired before it could be sent"
-            return await self._write(
-                row, OrderChange(state=OrderState.EXPIRED, ts=utc_now(), note=note), delivery
-            )
+        # What is sent is what is verified here: the row's own approval, for this account, now.
+        refusal = refusal_of_approval(
+            approval,
+            verify_key=self._settings.executor.verify_key or "",
+            account_number=self.account_number,
+            alpaca_env=self._settings.alpaca.env,
+            now=utc_now(),
+        )
+        if refusal is not None:
+            return await self._not_sent(row, refusal, delivery, resent=resent)
         try:
-            order = await asyncio.to_thread(broker.submit, intent, row.client_order_id)
+            order = await asyncio.to_thread(
+                broker.submit, approval.intent, row.client_order_id, approval.expires_at
+            )
+        except ApprovalExpiredError:
+            expired = Refusal(OrderState.EXPIRED, "the approval expired before it could be sent")
+            return await self._not_sent(row, expired, delivery, resent=resent)
         except (BrokerError, WireError, ValueError) as error:
-            return await self._after_failed_post(row, error, delivery)
+            return await self._after_failed_post(row, error, delivery, resent=resent)
         self._context.count("submitted")
         return await self._write(row, change_from(order, utc_now()), delivery)
 
-    async def _after_failed_post(
-        self, row: OrderRow, error: BrokerError | ValueError, delivery: Delivery | None
+    async def _not_sent(
+        self, row: OrderRow, refusal: Refusal, delivery: Delivery | None, *, resent: bool
     ) -> OrderRow:
+        """A first POST that was not made ends the order; a second one leaves the doubt about the
+        first as it was.
+        """
+        await self._complain_once(row, refusal.reason)
+        state = OrderState.UNKNOWN if resent else OrderState.EXPIRED
+        change = OrderChange(
+            state=state,
+            ts=utc_now(),
+            doubt_since=utc_now() if resent else None,
+            note=refusal.reason,
+        )
+        return await self._write(row, change, delivery)
+
+    async def _after_failed_post(
+        self,
+        row: OrderRow,
+        error: BrokerError | ValueError,
+        delivery: Delivery | None,
+        *,
+        resent: bool,
+    ) -> OrderRow:
+        """A refusal of a second POST says nothing about the first, which may have arrived."""
         verdict = verdict_of(error)
+        if resent and verdict is Verdict.REJECTED:
+            verdict = Verdict.UNKNOWN
         text = str(error)
         if verdict is Verdict.REJECTED:
             await self._context.alert(
@@ -158,7 +195,13 @@ class Desk:
         now = utc_now()
         return await self._write(
             row,
-            OrderChange(state=OrderState.UNKNOWN, ts=now, doubt_since=now, note=text),
+            OrderChange(
+                state=OrderState.UNKNOWN,
+                ts=now,
+                doubt_since=now,
+                broker_status="pending_new" if verdict is Verdict.EXISTS else None,
+                note=text,
+            ),
             delivery,
         )
 
@@ -193,7 +236,8 @@ class Desk:
         ]
         for row in rows:
             if row.state is OrderState.APPROVED:
-                await self._end_if_stale(row)
+                with contextlib.suppress(StaleRowError):  # its message came after all
+                    await self._end_if_stale(row)
         sent = [row for row in rows if row.state is not OrderState.APPROVED]
         if sent and self._broker is not None:
             await self._look_at_the_broker(sent, self._broker)
@@ -245,7 +289,8 @@ class Desk:
         settle_seconds = self._settings.executor.settle_seconds
         match step_when_not_found(row, now, settle_seconds):
             case Step.WAIT:
-                return
+                if row.broker_status is not None:
+                    await self._complain_once(row, "the broker has it but does not show it")
             case Step.GIVE_UP:
                 note = "the broker never showed it and its approval expired"
                 change = OrderChange(state=OrderState.EXPIRED, ts=now, note=note)

@@ -34,6 +34,7 @@ POLL_SECONDS_MIN = 0.25
 LEDGER_SECONDS = 60.0
 LEDGER_DAYS_BACK = 4
 LOCK_SECONDS = 1.0
+LOCK_ANSWER_SECONDS = 12.0
 RETRY_SECONDS = 2.0
 START_SECONDS = 20.0
 
@@ -81,7 +82,13 @@ class ExecutorService:
 
     async def _watch_the_lock(self) -> None:
         while True:
-            if not await asyncio.to_thread(self.store.holds_lock):
+            try:
+                held = await asyncio.wait_for(
+                    asyncio.to_thread(self.store.holds_lock), LOCK_ANSWER_SECONDS
+                )
+            except TimeoutError:
+                held = False
+            if not held:
                 raise RestartNeededError(
                     "the database connection that held the executor's lock is gone"
                 )

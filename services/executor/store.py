@@ -47,14 +47,21 @@ class ExecutorStore:
 
     def take_lock(self) -> bool:
         """True when this process is now the one active executor."""
-        with database_errors("taking the executor's lock"):
-            if self._lock is None:
-                self._lock = self._engine.connect()
-            taken = self._lock.scalar(
-                sa.text("select pg_try_advisory_lock(:key)"), {"key": ACTIVE_EXECUTOR_LOCK}
-            )
-            self._lock.commit()
-            return bool(taken)
+        try:
+            with database_errors("taking the executor's lock"):
+                if self._lock is None:
+                    self._lock = self._engine.connect()
+                taken = self._lock.scalar(
+                    sa.text("select pg_try_advisory_lock(:key)"), {"key": ACTIVE_EXECUTOR_LOCK}
+                )
+                self._lock.commit()
+                return bool(taken)
+        except db.DatabaseError:
+            if self._lock is not None:  # a connection that broke once stays broken
+                self._lock.invalidate()
+                self._lock.close()
+                self._lock = None
+            raise
 
     def holds_lock(self) -> bool:
         """Whether the connection that holds the lock still lives."""

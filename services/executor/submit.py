@@ -21,8 +21,6 @@ from libs.common.wire import WireOrder
 from services.executor.lifecycle import OrderState, state_of
 from services.executor.orders import OrderChange, OrderRow
 
-DUPLICATE_ID_CODE = 40010001
-
 
 class Refusal(msgspec.Struct, frozen=True):
     """Why an approval is not carried out."""
@@ -64,7 +62,8 @@ def verdict_of(error: BrokerError | ValueError) -> Verdict:
     """A refusal is certain (4xx) or leaves doubt (5xx, no answer, an answer that is no order)."""
     if not isinstance(error, BrokerRefusedError) or not error.certain:
         return Verdict.UNKNOWN
-    if error.code == DUPLICATE_ID_CODE or error.status == 409 or "must be unique" in error.message:
+    about_the_id = "client_order_id" in error.message or "must be unique" in error.message
+    if error.status == 409 or (error.status == 422 and about_the_id):
         return Verdict.EXISTS
     if error.status in (408, 425, 429):
         return Verdict.NOT_NOW if error.status == 429 else Verdict.UNKNOWN
@@ -80,6 +79,8 @@ class Step(StrEnum):
 
 
 def step_when_not_found(row: OrderRow, now: dt.datetime, settle_seconds: float) -> Step:
+    if row.broker_status is not None:  # the broker said that it has an order of this id
+        return Step.WAIT
     doubt_since = row.doubt_since or row.approval.expires_at
     if now < doubt_since + dt.timedelta(seconds=settle_seconds):
         return Step.WAIT

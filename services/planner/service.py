@@ -5,7 +5,7 @@ from __future__ import annotations
 from libs.common.bus import Delivery
 from libs.common.codec import UndecodableError
 from libs.common.contracts import Severity, SnapshotTaken
-from libs.common.runtime import Context, run_service, utc_now
+from libs.common.runtime import Context, run_service
 from libs.common.topology import PLANNER
 from services.planner.planning import plan
 
@@ -25,7 +25,9 @@ class PlannerService:
         snapshot = delivery.decode()
         if not isinstance(snapshot, SnapshotTaken):
             raise UndecodableError(f"{delivery.subject}: not a snapshot")
-        outcome = plan(snapshot, self.context.settings.planner, at=utc_now())
+        # The intents are as old as what they rest on, so that risk can tell a snapshot that lay
+        # on the bus for hours from a fresh one.
+        outcome = plan(snapshot, self.context.settings.planner, at=snapshot.at)
         for intent in outcome.intents:
             await self.context.bus.publish(intent)
             self.context.count("intents")

@@ -282,3 +282,14 @@ def test_an_approval_of_another_key_account_environment_or_time_is_not_sent() ->
 def test_a_broken_verify_key_is_said_rather_than_taken_for_a_forgery() -> None:
     with pytest.raises(ValueError, match="public signing key"):
         refusal(approved(), verify_key="")
+
+
+def test_an_order_the_broker_said_it_has_is_waited_for_and_never_sent_again() -> None:
+    """422 "must be unique" proves that it arrived, however long the look-up finds nothing."""
+    proved = row(OrderState.UNKNOWN, doubt_since=after(10), broker_status="pending_new")
+    assert step_when_not_found(proved, after(86_400), settle_seconds=5) is Step.WAIT
+
+
+def test_a_general_refusal_with_the_code_of_duplicates_is_a_refusal() -> None:
+    error = BrokerRefusedError(422, 40010001, "qty must be integer")
+    assert verdict_of(error) is Verdict.REJECTED
