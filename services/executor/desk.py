@@ -97,13 +97,7 @@ class Desk:
         self, row: OrderRow, approval: IntentApproved, delivery: Delivery
     ) -> OrderRow:
         """`approval` is what the bus delivered now, not what a row remembers of it."""
-        refusal = refusal_of_approval(
-            approval,
-            verify_key=self._settings.executor.verify_key or "",
-            account_number=self.account_number,
-            alpaca_env=self._settings.alpaca.env,
-            now=utc_now(),
-        )
+        refusal = self._refusal_of(approval)
         if refusal is not None:
             change = OrderChange(state=refusal.state, ts=utc_now(), note=refusal.reason)
             await self._context.alert(
@@ -120,19 +114,22 @@ class Desk:
         )
         return await self._post(row, broker, delivery)
 
-    async def _post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
-        """Sends a row that is `submitting`, once, and writes what is known afterwards."""
-        approval = row.approval
-        resent = delivery is None
-        await asyncio.to_thread(broker.wait_for_room)
-        # What is sent is what is verified here: the row's own approval, for this account, now.
-        refusal = refusal_of_approval(
+    def _refusal_of(self, approval: IntentApproved) -> Refusal | None:
+        return refusal_of_approval(
             approval,
             verify_key=self._settings.executor.verify_key or "",
             account_number=self.account_number,
             alpaca_env=self._settings.alpaca.env,
             now=utc_now(),
         )
+
+    async def _post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
+        """Sends a row that is `submitting`, once, and writes what is known afterwards."""
+        approval = row.approval
+        resent = delivery is None
+        await asyncio.to_thread(broker.wait_for_room)
+        # What is sent is what is verified here: the row's own approval, for this account, now.
+        refusal = self._refusal_of(approval)
         if refusal is not None:
             return await self._not_sent(row, refusal, delivery, resent=resent)
         try:
@@ -284,6 +281,10 @@ class Desk:
         order = await asyncio.to_thread(broker.by_client_order_id, row.client_order_id)
         if order is not None:
             await self._take_over(row, order)
+            return
+        if row.approval.account_number != self.account_number:
+            # Not found here says nothing: it was sent to another account, and may live there.
+            await self._complain_once(row, f"it belongs to {row.approval.account_number}")
             return
         now = utc_now()
         settle_seconds = self._settings.executor.settle_seconds

@@ -10,9 +10,13 @@ import msgspec
 import pytest
 
 from libs.common.contracts import AlpacaEnv, IntentApproved, OrderChanged
+from libs.common.database import engine_for
 from libs.common.order_ids import client_order_id
 from libs.common.runtime import EXIT_BROKEN_PROMISE
 from libs.common.signing import generate_keypair
+from services.executor.lifecycle import OrderState
+from services.executor.orders import OrderChange
+from services.executor.store import ExecutorStore
 from tests.integration.faulty_broker import (
     Fault,
     FaultyBroker,
@@ -101,6 +105,39 @@ async def test_doubt_is_resolved_to_one_order(
     assert world.statuses("intent-1")[0] == "unknown"
     assert world.alerts("doubt")
     assert world.rows("select 1 from events where kind='order.new'")
+
+
+async def test_a_refusal_of_the_second_post_is_no_word_on_the_first(
+    world: World, broker: FaultyBroker
+) -> None:
+    """The first may have arrived and taken the cash that the second is refused for."""
+    await executor(world, broker)
+    broker.next("POST", ORDERS, refusal(500), refusal(403))
+    await world.bus.publish(approval(put_intent(1), world.keys))
+    row = await status_becomes(world, "intent-1", "new")
+    assert row["state"] == "accepted"
+    await until(lambda: "new" in world.statuses("intent-1"), "the order to be published")
+    assert "rejected" not in world.statuses("intent-1")
+    assert broker.posted == [ID, ID, ID]
+    assert list(broker.orders) == [ID]
+
+
+async def test_an_order_in_doubt_at_another_account_is_neither_sent_nor_given_up(
+    world: World, broker: FaultyBroker
+) -> None:
+    sent = wall() - dt.timedelta(minutes=5)
+    elsewhere = approval(put_intent(1), world.keys, account_number="OTHER1", expires_at=sent)
+    other = client_order_id("OTHER1", "intent-1")
+    engine = engine_for(world.database_url, application="tests")
+    store = ExecutorStore(engine)
+    row = store.begin(elsewhere, other)
+    store.change(row, OrderChange(state=OrderState.SUBMITTING, ts=sent))
+    engine.dispose()
+    await executor(world, broker)
+    alerts = await until(lambda: world.alerts("order"), "an alert that names the account")
+    assert "it belongs to OTHER1" in alerts[0]
+    assert world.rows("select state from orders") == [{"state": "unknown"}]
+    assert broker.posted == []
 
 
 async def test_an_order_found_under_its_id_already_is_adopted(
