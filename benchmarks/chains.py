@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from libs.common.symbols import OptionSymbol, Right
-from services.exchange.greeks import greeks
+from services.exchange.prices.greeks import greeks
 from services.market.snapshot import ContractFacts
 
 UNDERLYING = "AAPL"

@@ -6,7 +6,7 @@ import numpy as np
 from vollib.black_scholes_merton.greeks import analytical
 
 from benchmarks.result import Result, interleaved
-from services.exchange.greeks import greeks
+from services.exchange.prices.greeks import greeks
 
 CONTRACTS = 3_000
 ROUNDS = 5

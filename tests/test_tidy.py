@@ -14,7 +14,7 @@ import pytest
 
 from libs.common.contracts import MESSAGES
 from libs.common.topology import STREAMS
-from services.exchange import order_states
+from services.exchange.engine import order_states
 from services.executor import lifecycle
 
 ROOT = Path(__file__).parents[1]

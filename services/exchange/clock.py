@@ -10,7 +10,7 @@ import bisect
 import datetime as dt
 from itertools import accumulate
 
-from services.exchange.calendar import Calendar, Session
+from services.exchange.prices.calendar import Calendar, Session
 
 
 class SimulatedClock:

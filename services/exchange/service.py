@@ -18,14 +18,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 from services.exchange import state_file
-from services.exchange.books import Books
-from services.exchange.calendar import Session, load_calendar
 from services.exchange.clock import SimulatedClock
 from services.exchange.config import CONFIG_VARIABLE, ExchangeConfig, ExchangeError, read_config
-from services.exchange.engine import Exchange, open_books
-from services.exchange.history import load_history
+from services.exchange.engine.account import Exchange, open_books
+from services.exchange.engine.books import Books
 from services.exchange.http.app import Face, make_app
-from services.exchange.market import FIRST_DAY, Market
+from services.exchange.prices.calendar import Session, load_calendar
+from services.exchange.prices.history import load_history
+from services.exchange.prices.market import FIRST_DAY, Market
 from services.exchange.venue import Venue
 
 STEP_SECONDS = 0.05

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.exchange.books import Books
+from services.exchange.engine.books import Books
 
 
 class StateError(Exception):

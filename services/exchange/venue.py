@@ -9,8 +9,8 @@ import datetime as dt
 from collections.abc import Callable
 
 from services.exchange.clock import SimulatedClock
-from services.exchange.engine import Exchange
-from services.exchange.market import Market, Moment
+from services.exchange.engine.account import Exchange
+from services.exchange.prices.market import Market, Moment
 
 SYNTHETIC_NOTE = (
     "Option prices are synthetic: modelled from real daily stock closes, not market data. "

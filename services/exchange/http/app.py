@@ -17,10 +17,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.exchange.engine.refusals import (
+    RATE_LIMITED,
+    Refusal,
+    malformed,
+    not_found,
+    not_offered,
+)
 from services.exchange.http import market_data, option_contracts, trading
 from services.exchange.http.call import Call, MultiStatus
 from services.exchange.http.rate_limit import RateLimit
-from services.exchange.refusals import RATE_LIMITED, Refusal, malformed, not_found, not_offered
 from services.exchange.venue import SYNTHETIC_NOTE, Venue
 
 Endpoint = Callable[[Call], Any]

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from services.exchange.books import Books
+from services.exchange.engine.books import Books
+from services.exchange.engine.refusals import malformed
 from services.exchange.http.query import Query
-from services.exchange.market import Market, Moment
-from services.exchange.refusals import malformed
+from services.exchange.prices.market import Market, Moment
 from services.exchange.venue import Venue
 
 

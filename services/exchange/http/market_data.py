@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from libs.common.symbols import is_stock_symbol, parse_option_symbol, underlying_of
-from services.exchange.calendar import NEW_YORK, Session
+from services.exchange.engine.refusals import malformed, not_offered
 from services.exchange.http import query as q
 from services.exchange.http.call import Call
-from services.exchange.http.option_contracts import contract_filter
-from services.exchange.market import FIRST_DAY
-from services.exchange.market_views import (
+from services.exchange.http.market_views import (
     daily_bar,
     last_minute_bar,
     minute_bars,
@@ -25,8 +23,10 @@ from services.exchange.market_views import (
     snapshot_view,
     trade_view,
 )
-from services.exchange.refusals import malformed, not_offered
-from services.exchange.views import View
+from services.exchange.http.option_contracts import contract_filter
+from services.exchange.http.views import View
+from services.exchange.prices.calendar import NEW_YORK, Session
+from services.exchange.prices.market import FIRST_DAY
 
 OPTION_SYMBOLS_MAX = 100
 CHAIN_DEFAULT, CHAIN_MAX = 100, 1000

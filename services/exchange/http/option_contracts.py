@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.common.money import decimal_of
-from services.exchange.calendar import friday_of
+from services.exchange.engine.refusals import not_found
 from services.exchange.http import query as q
 from services.exchange.http.call import Call
-from services.exchange.listing import Listing
-from services.exchange.refusals import not_found
-from services.exchange.views import View, asset_id, contract_view
+from services.exchange.http.views import View, asset_id, contract_view
+from services.exchange.prices.calendar import friday_of
+from services.exchange.prices.listing import Listing
 
 CONTRACTS_DEFAULT, CONTRACTS_MAX = 100, 10_000
 _WEEKEND = dt.timedelta(days=2)

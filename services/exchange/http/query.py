@@ -8,8 +8,8 @@ import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from services.exchange.calendar import NEW_YORK
-from services.exchange.refusals import Refusal, unprocessable
+from services.exchange.engine.refusals import Refusal, unprocessable
+from services.exchange.prices.calendar import NEW_YORK
 
 Query = Mapping[str, str]
 SYMBOLS_MAX = 1000

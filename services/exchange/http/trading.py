@@ -6,13 +6,12 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
-from services.exchange.books import Activity
-from services.exchange.calendar import NEW_YORK
+from services.exchange.engine.books import Activity
+from services.exchange.engine.orders import Order
+from services.exchange.engine.refusals import not_found, unprocessable
 from services.exchange.http import query as q
 from services.exchange.http.call import Call, MultiStatus
-from services.exchange.orders import Order
-from services.exchange.refusals import not_found, unprocessable
-from services.exchange.views import (
+from services.exchange.http.views import (
     account_view,
     activity_view,
     asset_id,
@@ -22,6 +21,7 @@ from services.exchange.views import (
     order_view,
     position_view,
 )
+from services.exchange.prices.calendar import NEW_YORK
 
 CALENDAR_DAYS_DEFAULT = 365
 ORDERS_DEFAULT, ORDERS_MAX = 50, 500

@@ -97,9 +97,9 @@ def test_wishes_that_cannot_be_met_are_refused_before_anything_is_kept(
 
 
 def test_the_bounds_are_the_exchanges_own() -> None:
-    from services.exchange.calendar import load_calendar
-    from services.exchange.history import load_history
-    from services.exchange.market import FIRST_DAY, Market
+    from services.exchange.prices.calendar import load_calendar
+    from services.exchange.prices.history import load_history
+    from services.exchange.prices.market import FIRST_DAY, Market
 
     history = load_history()
     market = Market(load_calendar(), history, 1)

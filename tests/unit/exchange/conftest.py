@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.exchange.calendar import Calendar, load_calendar
-from services.exchange.history import History, load_history
-from services.exchange.market import Market
+from services.exchange.prices.calendar import Calendar, load_calendar
+from services.exchange.prices.history import History, load_history
+from services.exchange.prices.market import Market
 from tests.unit.exchange.desk import Desk
 
 START = dt.date(2020, 2, 3)

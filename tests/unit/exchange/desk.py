@@ -6,10 +6,10 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from services.exchange.engine import Exchange, open_books
-from services.exchange.market import Market, Moment
-from services.exchange.marks import equity
-from services.exchange.orders import Order
+from services.exchange.engine.account import Exchange, open_books
+from services.exchange.engine.marks import equity
+from services.exchange.engine.orders import Order
+from services.exchange.prices.market import Market, Moment
 
 
 class Desk:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.exchange.calendar import Calendar, compute_rows, friday_of, load_calendar
 from services.exchange.clock import SimulatedClock
-from services.exchange.history import History
+from services.exchange.prices.calendar import Calendar, compute_rows, friday_of, load_calendar
+from services.exchange.prices.history import History
 
 CALENDAR = load_calendar()
 LAST_DAY = CALENDAR.first_from(dt.date(2022, 12, 28))

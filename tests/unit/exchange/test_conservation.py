@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol
-from services.exchange.books import Books
-from services.exchange.market import Market
-from services.exchange.marks import market_value
-from services.exchange.refusals import Refusal
+from services.exchange.engine.books import Books
+from services.exchange.engine.marks import market_value
+from services.exchange.engine.refusals import Refusal
+from services.exchange.prices.market import Market
 from tests.unit.exchange.desk import Desk
 
 STOCKS = {"AAPL": Decimal(230), "KO": Decimal(100)}

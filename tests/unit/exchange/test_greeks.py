@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vollib.black_scholes_merton import black_scholes_merton
 from vollib.black_scholes_merton.greeks import analytical
 
-from services.exchange.greeks import greeks, price
+from services.exchange.prices.greeks import greeks, price
 
 TERMS = {
     "spot": st.floats(1, 1000),

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.exchange import volatility
-from services.exchange.calendar import Calendar, load_calendar
-from services.exchange.chains import RATE, open_interest
-from services.exchange.draws import key_of, uniform
-from services.exchange.history import History, load_history
-from services.exchange.listing import NOT_PENNY
-from services.exchange.market import FIRST_DAY, Market, Moment
+from services.exchange.prices import volatility
+from services.exchange.prices.calendar import Calendar, load_calendar
+from services.exchange.prices.chains import RATE, open_interest
+from services.exchange.prices.draws import key_of, uniform
+from services.exchange.prices.history import History, load_history
+from services.exchange.prices.listing import NOT_PENNY
+from services.exchange.prices.market import FIRST_DAY, Market, Moment
 
 CALENDAR = load_calendar()
 HISTORY = load_history()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.exchange.order_requests import parse_order
-from services.exchange.orders import OrderRequest, OrderType
-from services.exchange.refusals import Refusal
+from services.exchange.engine.order_requests import parse_order
+from services.exchange.engine.orders import OrderRequest, OrderType
+from services.exchange.engine.refusals import Refusal
 
 FIELDS = [
     "symbol", "qty", "side", "type", "time_in_force", "limit_price", "stop_price", "trail_price",

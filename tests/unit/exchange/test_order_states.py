@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.exchange.order_states import (
+from services.exchange.engine.order_states import (
     FINAL,
     TRANSITIONS,
     IllegalTransitionError,
@@ -16,7 +16,7 @@ from services.exchange.order_states import (
     diagram,
     next_status,
 )
-from services.exchange.orders import Intent, Order, OrderType, Side, TimeInForce
+from services.exchange.engine.orders import Intent, Order, OrderType, Side, TimeInForce
 
 AT = dt.datetime(2020, 2, 3, 15, tzinfo=dt.UTC)
 ABSENT = [

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from services.exchange.books import Books
+from services.exchange.engine.books import Books
 from tests.unit.exchange.desk import Desk
 
 Open = Callable[..., Desk]

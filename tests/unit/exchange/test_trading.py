@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.exchange.refusals import Refusal
+from services.exchange.engine.refusals import Refusal
 from tests.unit.exchange.desk import Desk
 
 Open = Callable[..., Desk]

@@ -13,19 +13,19 @@ import msgspec
 
 from libs.common.money import ZERO, decimal_of
 from libs.common.symbols import SHARES_PER_CONTRACT, Right
-from services.exchange import rules
-from services.exchange.bookings import book_fill, reject_at_fill
-from services.exchange.books import Books, Position
-from services.exchange.calendar import Session
-from services.exchange.chains import Quotes
-from services.exchange.draws import key_of, uniform
-from services.exchange.market import Market, Moment, stock_quotes
-from services.exchange.matching import Outcome, walk
-from services.exchange.order_requests import parse_order
-from services.exchange.order_states import OrderEvent
-from services.exchange.orders import Order, OrderRequest, OrderType, Side, TimeInForce
-from services.exchange.refusals import not_found, unprocessable
-from services.exchange.settlement import close_session
+from services.exchange.engine import rules
+from services.exchange.engine.bookings import book_fill, reject_at_fill
+from services.exchange.engine.books import Books, Position
+from services.exchange.engine.matching import Outcome, walk
+from services.exchange.engine.order_requests import parse_order
+from services.exchange.engine.order_states import OrderEvent
+from services.exchange.engine.orders import Order, OrderRequest, OrderType, Side, TimeInForce
+from services.exchange.engine.refusals import not_found, unprocessable
+from services.exchange.engine.settlement import close_session
+from services.exchange.prices.calendar import Session
+from services.exchange.prices.chains import Quotes
+from services.exchange.prices.draws import key_of, uniform
+from services.exchange.prices.market import Market, Moment, stock_quotes
 
 GTC_DAYS = 90
 Event = tuple[int, int, Order, Decimal]

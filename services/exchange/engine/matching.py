@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.common.money import decimal_of
-from services.exchange.chains import Quotes
-from services.exchange.history import Floats
-from services.exchange.orders import NEEDS_LIMIT, NEEDS_STOP, Order, OrderType, Side
+from services.exchange.engine.orders import NEEDS_LIMIT, NEEDS_STOP, Order, OrderType, Side
+from services.exchange.prices.chains import Quotes
+from services.exchange.prices.history import Floats
 
 
 class Outcome(NamedTuple):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from services.exchange.calendar import NEW_YORK, Session
-from services.exchange.chains import Chain
-from services.exchange.draws import key_of, uniform
-from services.exchange.history import Floats
-from services.exchange.market import Market, Moment
-from services.exchange.views import rfc3339
+from services.exchange.http.views import rfc3339
+from services.exchange.prices.calendar import NEW_YORK, Session
+from services.exchange.prices.chains import Chain
+from services.exchange.prices.draws import key_of, uniform
+from services.exchange.prices.history import Floats
+from services.exchange.prices.market import Market, Moment
 
 View = dict[str, Any]
 MINUTE = dt.timedelta(minutes=1)

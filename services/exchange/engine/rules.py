@@ -13,10 +13,10 @@ import msgspec
 
 from libs.common.money import CENT, ZERO, decimal_of, on_grid, option_tick, stock_tick
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
-from services.exchange.books import Books
-from services.exchange.market import Market, Moment
-from services.exchange.orders import Intent, Order, OrderRequest, OrderType, Side
-from services.exchange.refusals import duplicate_client_id, forbidden, unprocessable
+from services.exchange.engine.books import Books
+from services.exchange.engine.orders import Intent, Order, OrderRequest, OrderType, Side
+from services.exchange.engine.refusals import duplicate_client_id, forbidden, unprocessable
+from services.exchange.prices.market import Market, Moment
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):

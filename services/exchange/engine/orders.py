@@ -10,7 +10,13 @@ import msgspec
 
 from libs.common.money import ZERO
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right, parse_option_symbol
-from services.exchange.order_states import FINAL, TRANSITIONS, OrderEvent, OrderStatus, next_status
+from services.exchange.engine.order_states import (
+    FINAL,
+    TRANSITIONS,
+    OrderEvent,
+    OrderStatus,
+    next_status,
+)
 
 
 class Side(StrEnum):

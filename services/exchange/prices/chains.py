@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from services.exchange import volatility
-from services.exchange.draws import key_of, uniform
-from services.exchange.greeks import Greeks, greeks, price
-from services.exchange.history import Floats
-from services.exchange.listing import Contract, Listing
+from services.exchange.prices import volatility
+from services.exchange.prices.draws import key_of, uniform
+from services.exchange.prices.greeks import Greeks, greeks, price
+from services.exchange.prices.history import Floats
+from services.exchange.prices.listing import Contract, Listing
 
 RATE = 0.02  # one flat rate for every year: chains are synthetic anyway
 SECONDS_PER_YEAR = 365 * 86_400

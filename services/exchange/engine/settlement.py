@@ -12,13 +12,13 @@ from decimal import Decimal
 
 from libs.common.money import CENT, ZERO, decimal_of
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
-from services.exchange.bookings import book_delivery, book_expiration, book_liquidation
-from services.exchange.books import Books, Position
-from services.exchange.calendar import Session
-from services.exchange.market import Market
-from services.exchange.marks import equity
-from services.exchange.order_states import OrderEvent
-from services.exchange.orders import TimeInForce
+from services.exchange.engine.bookings import book_delivery, book_expiration, book_liquidation
+from services.exchange.engine.books import Books, Position
+from services.exchange.engine.marks import equity
+from services.exchange.engine.order_states import OrderEvent
+from services.exchange.engine.orders import TimeInForce
+from services.exchange.prices.calendar import Session
+from services.exchange.prices.market import Market
 
 
 def close_session(books: Books, market: Market, session: Session) -> None:

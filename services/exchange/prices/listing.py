@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.common.symbols import OptionSymbol, Right
-from services.exchange.calendar import Calendar, Session, friday_of, is_monthly
-from services.exchange.draws import key_of, uniform
-from services.exchange.history import Floats, History
+from services.exchange.prices.calendar import Calendar, Session, friday_of, is_monthly
+from services.exchange.prices.draws import key_of, uniform
+from services.exchange.prices.history import Floats, History
 
 WEEKLY_DAYS = 56
 MONTHLY_DAYS = 160

@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from libs.common.money import ZERO
-from services.exchange.books import Activity, Books, Position
-from services.exchange.calendar import NEW_YORK, Calendar, Session
-from services.exchange.listing import Contract
-from services.exchange.market import Market, Moment
-from services.exchange.marks import mark, market_value
-from services.exchange.orders import Order
+from services.exchange.engine.books import Activity, Books, Position
+from services.exchange.engine.marks import mark, market_value
+from services.exchange.engine.orders import Order
+from services.exchange.prices.calendar import NEW_YORK, Calendar, Session
+from services.exchange.prices.listing import Contract
+from services.exchange.prices.market import Market, Moment
 
 View = dict[str, Any]
 

@@ -19,8 +19,8 @@ from libs.common.symbols import (
     parse_option_symbol,
     underlying_of,
 )
-from services.exchange.order_states import OrderEvent
-from services.exchange.orders import Intent, Order, Side
+from services.exchange.engine.order_states import OrderEvent
+from services.exchange.engine.orders import Intent, Order, Side
 
 _NAMESPACE = uuid.UUID("6f1b8a52-8d4e-5a57-9f0e-0d1f6c1f3a11")
 

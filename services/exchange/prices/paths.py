@@ -11,8 +11,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from services.exchange.draws import generator
-from services.exchange.history import SHORT_WINDOW, TRADING_DAYS_PER_YEAR, Floats, History
+from services.exchange.prices.draws import generator
+from services.exchange.prices.history import SHORT_WINDOW, TRADING_DAYS_PER_YEAR, Floats, History
 
 GAP_SHARE_OF_RETURN = 0.35
 GAP_NOISE = 0.30

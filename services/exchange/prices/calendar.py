@@ -2,7 +2,7 @@
 
 Importing exchange_calendars costs a second of processor time, so the sessions it computes are
 shipped as `data/sessions_1990_2023.csv.gz` and a test holds the file against the library. To
-write the file anew: `python -m services.exchange.calendar`.
+write the file anew: `python -m services.exchange.prices.calendar`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from services.exchange.history import (
+from services.exchange.prices.history import (
     LONG_WINDOW,
     MEDIUM_WINDOW,
     SHORT_WINDOW,

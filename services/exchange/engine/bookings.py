@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from libs.common.money import ZERO
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
-from services.exchange.books import Activity, Books, Position
-from services.exchange.calendar import NEW_YORK, Session
-from services.exchange.order_states import OrderEvent
-from services.exchange.orders import Intent, Order, OrderType, Side, TimeInForce
+from services.exchange.engine.books import Activity, Books, Position
+from services.exchange.engine.order_states import OrderEvent
+from services.exchange.engine.orders import Intent, Order, OrderType, Side, TimeInForce
+from services.exchange.prices.calendar import NEW_YORK, Session
 
 
 def book_fill(books: Books, order: Order, qty: Decimal, price: Decimal, at: dt.datetime) -> None:

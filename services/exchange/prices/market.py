@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 
 from libs.common.symbols import parse_option_symbol, underlying_of
-from services.exchange import chains, volatility
-from services.exchange.calendar import Calendar, Session
-from services.exchange.chains import Chain, Levels, Quotes
-from services.exchange.draws import key_of, uniform
-from services.exchange.history import SHORT_WINDOW, Floats, History
-from services.exchange.listing import Contract, Listing, Listings
-from services.exchange.paths import Paths
+from services.exchange.prices import chains, volatility
+from services.exchange.prices.calendar import Calendar, Session
+from services.exchange.prices.chains import Chain, Levels, Quotes
+from services.exchange.prices.draws import key_of, uniform
+from services.exchange.prices.history import SHORT_WINDOW, Floats, History
+from services.exchange.prices.listing import Contract, Listing, Listings
+from services.exchange.prices.paths import Paths
 
 STOCK_SPREAD_SHARE = 0.00005  # half a basis point on each side
 CHAINS_KEPT = 64

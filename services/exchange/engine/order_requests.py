@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from libs.common.symbols import is_stock_symbol
-from services.exchange.orders import (
+from services.exchange.engine.orders import (
     NEEDS_LIMIT,
     NEEDS_STOP,
     Intent,
@@ -19,7 +19,7 @@ from services.exchange.orders import (
     Side,
     TimeInForce,
 )
-from services.exchange.refusals import malformed, not_offered, unprocessable
+from services.exchange.engine.refusals import malformed, not_offered, unprocessable
 
 QTY_MAX = Decimal(1_000_000)
 PRICE_MAX = Decimal(1_000_000)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from libs.common.money import ZERO, decimal_of
-from services.exchange.books import Books, Position
-from services.exchange.market import Market, Moment
+from services.exchange.engine.books import Books, Position
+from services.exchange.prices.market import Market, Moment
 
 
 def mark(market: Market, symbol: str, moment: Moment) -> Decimal:
