@@ -6,15 +6,37 @@ import datetime as dt
 import gzip
 from decimal import Decimal
 from importlib import resources
+from typing import Any
 
 import msgspec
 
+from services.exchange.terms import Terms
+
 CONFIG_VARIABLE = "EXCHANGE_CONFIG"
 CLOSES_FILE = "stock_closes_1990_2022.csv.gz"
+CASH_MAX = Decimal(10**12)
+LEVEL_MAX = 3
 
 
 class ExchangeError(Exception):
     """The exchange cannot start; the text is one line for a person."""
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an account begins with; without a price it was bought at the first one."""
+
+    qty: Decimal
+    avg_entry_price: Decimal | None = None
+
+
+class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An account and the keys that open it."""
+
+    key: str
+    secret: str
+    cash: Decimal = Decimal(100_000)
+    options_level: int = 3
+    positions: dict[str, Holding] = {}  # stocks and option contracts by symbol
 
 
 class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,17 +44,33 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     port: int = 0  # 0: any free port
     seed: int = 1
     start_date: dt.date = dt.date(2020, 2, 3)
-    symbols: list[str] = []  # empty: every shipped symbol
+    symbols: list[str] = []  # empty: every one the source has
+    source: dict[str, Any] = {}  # where prices come from; empty: the shipped closes
+    # the first account
+    key: str
+    secret: str
     cash: Decimal = Decimal(100_000)
     stocks: dict[str, Decimal] = {}  # symbol → shares held at the start
     options_level: int = 3
-    key: str
-    secret: str
+    accounts: list[AccountConfig] = []  # more of them
     speed: float = 1.0  # simulated seconds of trading per wall second
+    paused: bool = False  # time stands still until it is stepped or set going
+    skip_closed: bool = True  # nights and weekends take no time
     wait_for_client: bool = False
     state_path: str | None = None
     rate_limit_per_minute: int = 200
-    partial_fill_rate: float = 0.0
+    terms: Terms = Terms()
+
+    @property
+    def all_accounts(self) -> list[AccountConfig]:
+        first = AccountConfig(
+            key=self.key,
+            secret=self.secret,
+            cash=self.cash,
+            options_level=self.options_level,
+            positions={symbol: Holding(qty=qty) for symbol, qty in self.stocks.items()},
+        )
+        return [first, *self.accounts]
 
 
 def read_config(text: str | None) -> ExchangeConfig:
@@ -43,6 +81,47 @@ def read_config(text: str | None) -> ExchangeConfig:
         return msgspec.json.decode(text, type=ExchangeConfig)
     except msgspec.DecodeError as error:
         raise ExchangeError(f"{CONFIG_VARIABLE}: {error}") from None
+
+
+def check_config(config: ExchangeConfig) -> None:
+    """Raises ExchangeError for a number that is out of bounds."""
+    checks = (
+        ("speed", 0 < config.speed <= 10**6, config.speed, "above 0, at most 1000000"),
+        ("port", 0 <= config.port <= 65_535, config.port, "0 to 65535"),
+        ("rate_limit_per_minute", config.rate_limit_per_minute > 0, "", "above 0"),
+        ("stocks", all(q.is_finite() and q > 0 for q in config.stocks.values()), "", "above 0"),
+    )
+    for name, good, value, allowed in checks:
+        if not good:
+            raise ExchangeError(f"exchange {name} {value} must be {allowed}".replace("  ", " "))
+    trouble = config.terms.trouble()
+    if trouble:
+        raise ExchangeError(f"exchange {trouble}")
+    keys = [account.key for account in config.all_accounts]
+    for account in config.all_accounts:
+        trouble = account_trouble(account)
+        if trouble:
+            raise ExchangeError(f"exchange {trouble}")
+        if keys.count(account.key) > 1:
+            raise ExchangeError(f"exchange key {account.key} is used by two accounts")
+
+
+def account_trouble(account: AccountConfig) -> str | None:
+    """What is wrong with an account, in one line."""
+    for text in (account.key, account.secret):
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
+            return "key and secret must be printable ASCII without spaces, and not empty"
+    if not (account.cash.is_finite() and 0 <= account.cash <= CASH_MAX):
+        return f"cash {account.cash} must be 0 to {CASH_MAX}"
+    if not 0 <= account.options_level <= LEVEL_MAX:
+        return f"options_level {account.options_level} must be 0 to {LEVEL_MAX}"
+    for symbol, holding in account.positions.items():
+        price = holding.avg_entry_price
+        if not holding.qty.is_finite() or holding.qty == 0:
+            return f"position {symbol}: qty must be a number other than 0"
+        if price is not None and not (price.is_finite() and price >= 0):
+            return f"position {symbol}: avg_entry_price must be 0 or more"
+    return None
 
 
 def shipped_symbols() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The shell of the simulated exchange: configuration, wall time, the state file, the server."""
+"""The shell of the simulated exchange: configuration, wall time, the state on disk, the server."""
 
 from __future__ import annotations
 
@@ -13,23 +13,33 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import uvicorn
-from starlette.applications import Starlette
 
 from services.exchange import state_file
 from services.exchange.clock import SimulatedClock
-from services.exchange.config import CONFIG_VARIABLE, ExchangeConfig, ExchangeError, read_config
-from services.exchange.engine.account import Exchange, open_books
-from services.exchange.engine.books import Books
-from services.exchange.http.app import Face, make_app
-from services.exchange.prices.calendar import Session, load_calendar
+from services.exchange.config import (
+    CONFIG_VARIABLE,
+    ExchangeConfig,
+    ExchangeError,
+    check_config,
+    read_config,
+)
+from services.exchange.engine.refusals import Refusal
+from services.exchange.http.app import Face
+from services.exchange.http.call import Call
+from services.exchange.http.endpoints import all_routes
+from services.exchange.prices.calendar import load_calendar
 from services.exchange.prices.history import load_history
 from services.exchange.prices.market import FIRST_DAY, Market
+from services.exchange.state_file import Entry, SavedAccount, SavedState, StateFile
 from services.exchange.venue import Venue
 
 STEP_SECONDS = 0.05
-SAVE_SECONDS = 1.0
+TICK_SECONDS = 1.0
+SNAPSHOT_SECONDS = 60.0
 KEEP_ALIVE_SECONDS = 75  # idle clients must not meet a connection that is just being closed
 _log = logging.getLogger(__name__)
 
@@ -49,6 +59,132 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Running:
+    """An exchange with its state on disk: everything wired together, but for the server."""
+
+    def __init__(self, config: ExchangeConfig) -> None:
+        """Raises ExchangeError."""
+        check_config(config)
+        self.config = config
+        self._file = StateFile(Path(config.state_path) if config.state_path else None)
+        market = _market(config)
+        self._world = {
+            "seed": config.seed,
+            "symbols": list(market.history.symbols),
+            "source": config.source,
+        }
+        self.routes = all_routes()
+        found = self._load()
+        self.venue = self._venue(market, found[0] if found else None)
+        self.face = Face(
+            self.venue,
+            self.routes,
+            rate_limit_per_minute=config.rate_limit_per_minute,
+            journal=self._note,
+        )
+        if found:
+            self._restore(*found)
+        else:
+            self._open_accounts()
+
+    def _load(self) -> tuple[SavedState, list[Entry]] | None:
+        try:
+            return self._file.load(self._world)
+        except state_file.StateError as error:
+            raise ExchangeError(str(error)) from None
+
+    def _venue(self, market: Market, saved: SavedState | None) -> Venue:
+        config = self.config
+        start = saved.now if saved else _start(config.start_date, market)
+        clock = SimulatedClock(
+            market.calendar,
+            start=start,
+            last_day=market.last_day,
+            speed=config.speed,
+            skip_closed=config.skip_closed,
+            paused=config.paused,
+        )
+        return Venue(
+            market=market,
+            clock=clock,
+            terms=config.terms,
+            elapsed_seconds=time.monotonic,
+            waiting=config.wait_for_client,
+        )
+
+    def _open_accounts(self) -> None:
+        for account in self.config.all_accounts:
+            try:
+                self.venue.open_account(account)
+            except Refusal as refusal:
+                raise ExchangeError(f"account {account.key}: {refusal.message}") from None
+
+    def _restore(self, saved: SavedState, entries: list[Entry]) -> None:
+        """The snapshot, then the journal's requests at their own times."""
+        self.venue.market.actions.restore(saved.actions)
+        for account in saved.accounts:
+            self.venue.restore_account(account.key, account.secret, account.books)
+        for entry in entries:
+            moment = self.venue.advance_to(entry.at)
+            if not entry.method:
+                continue
+            found = self.routes.find(entry.method, entry.path)
+            if found is None:
+                raise ExchangeError(f"journal: {entry.method} {entry.path} is not known any more")
+            call = self.face.call_at(
+                found, entry.query, entry.body.encode(), self.venue.tenants.get(entry.key), moment
+            )
+            with contextlib.suppress(Refusal):
+                found.route.endpoint(call)
+        if entries:
+            self.venue.clock.step_to(entries[-1].at, 0.0)
+
+    def _note(self, call: Call, method: str, path: str, query: str) -> None:
+        entry = Entry(
+            n=self._file.sequence + 1,
+            at=call.moment.now,
+            key=call.holder.key if call.holder else "",
+            method=method,
+            path=path,
+            query=query,
+            body=call.body.decode("utf-8", "replace"),
+        )
+        self._file.append(entry)
+
+    def tick(self) -> None:
+        """Write down that time went on; a new snapshot when the journal has grown long."""
+        if self._file.long:
+            self.save()
+        else:
+            self._file.append(Entry(n=self._file.sequence + 1, at=self.venue.now()))
+
+    def save(self) -> None:
+        """Write the snapshot; raises OSError."""
+        venue = self.venue
+        venue.advance()
+        accounts = [
+            # How often books changed says how time was cut into steps, which must leave no trace.
+            SavedAccount(
+                key=tenant.key,
+                secret=tenant.secret,
+                books=msgspec.structs.replace(tenant.books, revision=0),
+            )
+            for tenant in venue.tenants.values()
+        ]
+        self._file.save(
+            SavedState(
+                world=self._world,
+                now=venue.now(),
+                sequence=self._file.sequence,
+                actions=venue.market.actions.saved(),
+                accounts=accounts,
+            )
+        )
+
+    def close(self) -> None:
+        self._file.close()
+
+
 async def serve(
     config: ExchangeConfig,
     *,
@@ -59,16 +195,16 @@ async def serve(
 
     `on_ready` is called with the port once the exchange answers.
     """
-    venue = build(config)
+    running = Running(config)
     listener = _listen(config.host, config.port)
     try:
-        venue.save()
+        running.save()
     except OSError as error:
         listener.close()
         raise ExchangeError(f"state cannot be written: {error}") from None
     server = _Server(
         uvicorn.Config(
-            _application(venue, config),
+            running.face,
             http="httptools",
             lifespan="off",
             log_config=None,
@@ -83,7 +219,7 @@ async def serve(
     with _stop_on_signals(stop):
         tasks = [
             asyncio.create_task(server.serve([listener])),
-            asyncio.create_task(_step_forever(venue)),
+            asyncio.create_task(_step_forever(running)),
         ]
         ending = asyncio.create_task(stop.wait())
         try:
@@ -92,87 +228,27 @@ async def serve(
             server.should_exit = True
             await _end(tasks, ending)
             listener.close()
-            venue.save()
+            running.save()
+            running.close()
 
 
-def _application(venue: Venue, config: ExchangeConfig) -> Starlette:
-    face = Face(
-        venue,
-        key=config.key,
-        secret=config.secret,
-        rate_limit_per_minute=config.rate_limit_per_minute,
-        speed=config.speed,
-    )
-    return make_app(face)
-
-
-def build(config: ExchangeConfig) -> Venue:
-    """Everything wired together: the one place where it is. Raises ExchangeError."""
+def _market(config: ExchangeConfig) -> Market:
     history = load_history()
     known = history.symbols
     symbols = list(dict.fromkeys([*(config.symbols or known), *config.stocks]))
-    _check_numbers(config)
     unknown = [symbol for symbol in symbols if symbol not in history]
     if unknown:
         raise ExchangeError(f"no prices for {', '.join(unknown)}; known: {', '.join(known)}")
-    calendar = load_calendar()
-    market = Market(calendar, history.only(symbols), config.seed)
-    start = _start_session(config.start_date, market)
-    path = Path(config.state_path) if config.state_path else None
-    books = _saved(path, config.seed, symbols) or open_books(
-        market,
-        start=start,
-        cash=config.cash,
-        stocks=config.stocks,
-        options_level=config.options_level,
-    )
-    clock = SimulatedClock(calendar, start=books.now, last_day=market.last_day, speed=config.speed)
-    return Venue(
-        exchange=Exchange(market, books, config.partial_fill_rate),
-        clock=clock,
-        elapsed_seconds=time.monotonic,
-        save=lambda: _save(path, books, symbols),
-        waiting=config.wait_for_client,
-    )
+    return Market(load_calendar(), history.only(symbols), config.seed)
 
 
-def _check_numbers(config: ExchangeConfig) -> None:
-    checks = (
-        ("speed", config.speed > 0, config.speed, "above 0"),
-        ("cash", config.cash.is_finite() and config.cash >= 0, config.cash, "0 or more"),
-        ("options_level", 0 <= config.options_level <= 3, config.options_level, "0 to 3"),
-        ("port", 0 <= config.port <= 65_535, config.port, "0 to 65535"),
-        ("rate_limit_per_minute", config.rate_limit_per_minute > 0, "", "above 0"),
-        ("partial_fill_rate", 0 <= config.partial_fill_rate < 1, "", "0 to below 1"),
-        ("key and secret", bool(config.key and config.secret), "", "not empty"),
-        ("stocks", all(q.is_finite() and q > 0 for q in config.stocks.values()), "", "above 0"),
-    )
-    for name, good, value, allowed in checks:
-        if not good:
-            raise ExchangeError(f"exchange {name} {value} must be {allowed}".replace("  ", " "))
-
-
-def _start_session(date: dt.date, market: Market) -> Session:
-    """The first session on or after the date."""
+def _start(date: dt.date, market: Market) -> dt.datetime:
+    """The open of the first session on or after the date."""
     index = market.calendar.first_from(date)
     first, last = market.calendar.dates[FIRST_DAY], market.calendar.dates[market.last_day]
     if not FIRST_DAY <= index <= market.last_day:
         raise ExchangeError(f"start date {date} must be from {first} to {last}")
-    return market.calendar.session(index)
-
-
-def _saved(path: Path | None, seed: int, symbols: list[str]) -> Books | None:
-    if path is None:
-        return None
-    try:
-        return state_file.load(path, seed=seed, symbols=symbols)
-    except state_file.StateError as error:
-        raise ExchangeError(str(error)) from None
-
-
-def _save(path: Path | None, books: Books, symbols: list[str]) -> None:
-    if path is not None:
-        state_file.save(path, books, symbols)
+    return market.calendar.session(index).open
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -180,7 +256,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(256)
+        listener.listen(1024)
     except OSError as error:
         listener.close()
         raise ExchangeError(f"cannot listen on {host}:{port}: {error.strerror}") from None
@@ -188,21 +264,25 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _step_forever(venue: Venue) -> None:
-    """Play the market between requests, and keep the state file no older than a second."""
-    saved_at = time.monotonic()
+async def _step_forever(running: Running) -> None:
+    """Play the market between requests, and keep the state on disk no older than a second."""
+    ticked_at = saved_at = time.monotonic()
     while True:
         await asyncio.sleep(STEP_SECONDS)
-        if venue.waiting:
+        if running.venue.waiting:
             continue
+        running.venue.advance()
+        now = time.monotonic()
         try:
-            venue.advance()
-            venue.save_changes()
-            if time.monotonic() - saved_at > SAVE_SECONDS:
-                venue.save()
-                saved_at = time.monotonic()
+            if now - saved_at > SNAPSHOT_SECONDS:
+                running.save()
+                saved_at = ticked_at = now
+            elif now - ticked_at > TICK_SECONDS:
+                running.tick()
+                ticked_at = now
         except OSError as error:  # a full disk must not stop the market; the next step tries again
             _log.error("exchange state not saved: %s", error)
+            saved_at = ticked_at = now
 
 
 @contextlib.contextmanager
@@ -220,7 +300,7 @@ def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(signum)
 
 
-async def _end(tasks: list[asyncio.Task[None]], ending: asyncio.Task[bool]) -> None:
+async def _end(tasks: list[asyncio.Task[None]], ending: asyncio.Task[Any]) -> None:
     server, stepper = tasks
     for task in (stepper, ending):
         task.cancel()

@@ -46,7 +46,7 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
-from services.exchange.http.app import MARKET_DATA, TRADING
+from services.exchange.http.endpoints import MARKET_DATA, TRADING
 from services.exchange.service import ExchangeConfig, serve
 
 pytestmark = pytest.mark.integration
@@ -405,8 +405,9 @@ def test_no_query_whatever_breaks_an_endpoint(exchange: Running) -> None:
 def test_what_is_not_offered_says_so(exchange: Running) -> None:
     assert "not offered" in exchange.get("/v2/watchlists").json()["message"]
     client = exchange.trading()
+    body = {"order_class": "mleg", "qty": 1, "type": "market", "time_in_force": "day"}
     with pytest.raises(APIError) as refusal:
-        client.close_all_positions(cancel_orders=True)
+        client.post("/orders", body | {"legs": []})
     assert refusal.value.status_code == 501
 
 

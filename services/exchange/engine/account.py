@@ -1,162 +1,126 @@
-"""The exchange itself: time comes in, orders come in, the books change. Pure: no clock, no I/O.
+"""One account at the exchange: time comes in, requests come in, the books change.
 
-The same seed, the same requests at the same simulated times: the same books.
+Pure: no clock, no I/O. The same seed, the same requests at the same simulated times: the same
+books. Accounts do not trade with each other, so each is played on its own.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import heapq
 from decimal import ROUND_FLOOR, Decimal
 
 import msgspec
 
 from libs.common.money import ZERO, decimal_of
-from libs.common.symbols import SHARES_PER_CONTRACT, Right
-from services.exchange.engine import rules
-from services.exchange.engine.bookings import book_fill, reject_at_fill
-from services.exchange.engine.books import Books, Position
-from services.exchange.engine.matching import Outcome, walk
-from services.exchange.engine.order_requests import parse_order
-from services.exchange.engine.order_states import OrderEvent
-from services.exchange.engine.orders import Order, OrderRequest, OrderType, Side, TimeInForce
-from services.exchange.engine.refusals import not_found, unprocessable
-from services.exchange.engine.settlement import close_session
-from services.exchange.prices.calendar import Session
-from services.exchange.prices.chains import Quotes
-from services.exchange.prices.draws import key_of, uniform
-from services.exchange.prices.market import Market, Moment, stock_quotes
+from services.exchange.engine import linked, rules
+from services.exchange.engine.bookings import When, book_delivery
+from services.exchange.engine.books import Books
+from services.exchange.engine.corporate import open_session
+from services.exchange.engine.day import TradingDay
+from services.exchange.engine.marks import mark_at
+from services.exchange.engine.order_requests import parse_order, parse_replacement
+from services.exchange.engine.order_states import REPLACEABLE, OrderEvent
+from services.exchange.engine.orders import (
+    IMMEDIATE,
+    Order,
+    OrderRequest,
+    OrderType,
+    Replacement,
+    TimeInForce,
+)
+from services.exchange.engine.positions import Position
+from services.exchange.engine.refusals import (
+    NO_POSITION,
+    SHORT_POSITION,
+    forbidden,
+    not_found,
+    unprocessable,
+)
+from services.exchange.engine.settlement import can_exercise, close_session
+from services.exchange.prices.calendar import NEW_YORK, Session
+from services.exchange.prices.market import Market, Moment
+from services.exchange.terms import Terms
 
 GTC_DAYS = 90
-Event = tuple[int, int, Order, Decimal]
+DEFAULT_TERMS = Terms()
 
 
 def open_books(
     market: Market,
     *,
-    start: Session,
+    at: dt.datetime,
     cash: Decimal,
-    stocks: dict[str, Decimal],
+    positions: dict[str, tuple[Decimal, Decimal | None]],
     options_level: int,
+    seed: int,
 ) -> Books:
-    """The books of a new account at the open of `start`, with stocks bought at its first price."""
+    """The books of a new account. `positions`: symbol → quantity and average entry price in
+    dollars a share; without a price the mark at that moment is taken."""
+    moment = market.moment(at)
+    upcoming = market.calendar.current_or_next(at) or moment.session
+    running = upcoming.open < at
     books = Books(
         account_id="",
-        seed=market.seed,
-        created_at=start.open,
+        seed=seed,
+        created_at=at,
         cash=cash,
+        opening_cash=cash,
         options_level=options_level,
-        now=start.open,
-        day=start.index,
+        now=at,
+        day=upcoming.index,
+        minute=moment.minute if running else -1,
     )
     books.account_id = books.new_id("account")
-    for symbol, qty in stocks.items():
-        price = decimal_of(float(market.path(symbol, start)[0]))
+    day = moment.session.date if running else market.calendar.session(upcoming.index).date
+    minute = moment.minute if running else 0
+    session = moment.session if running else upcoming
+    for symbol, (qty, price) in positions.items():
+        paid = mark_at(market, symbol, session, minute) if price is None else price
         books.positions[symbol] = Position(
-            symbol=symbol, qty=qty, avg_entry_price=price, opened_on=start.date
+            symbol=symbol, qty=qty, avg_entry_price=paid, opened_on=day
         )
-    held = (p.qty * p.avg_entry_price for p in books.positions.values())
-    books.last_equity = cash + sum(held, ZERO)
+    held = (p.qty * p.avg_entry_price * p.multiplier for p in books.positions.values())
+    books.opening_equity = books.last_equity = cash + sum(held, ZERO)
     return books
 
 
-class Exchange:
-    def __init__(self, market: Market, books: Books, partial_fill_rate: float = 0.0) -> None:
+class Account:
+    def __init__(self, market: Market, books: Books, terms: Terms = DEFAULT_TERMS) -> None:
         self.market = market
         self.books = books
-        self._partial_fill_rate = partial_fill_rate
+        self.terms = terms
+        self._day: TradingDay | None = None
 
     # --- time --------------------------------------------------------------------------------
 
     def advance(self, now: dt.datetime) -> Moment:
-        """Play the market up to `now`, minute by minute; time never goes back."""
-        now = max(now, self.books.now)
-        while self.books.day <= self.market.last_day:
-            session = self.market.calendar.session(self.books.day)
+        """Play the market up to `now`; time never goes back."""
+        books = self.books
+        now = max(now, books.now)
+        while books.day <= self.market.last_day:
+            session = self._session()
             if now < session.open:
                 break
-            elapsed = int((now - session.open).total_seconds()) // 60
-            self._play(session, min(elapsed, session.minutes))
+            day = self._trading_day(session)
+            minute = min(int((now - session.open).total_seconds()) // 60, session.minutes)
+            if minute > books.minute:
+                day.play(minute)
             if now < session.close:
                 break
-            close_session(self.books, self.market, session)
-        self.books.now = now
+            close_session(books, self.market, self.terms, session)
+            self._day = None
+        books.now = now
         return self.market.moment(now)
 
-    def _play(self, session: Session, minute: int) -> None:
-        first = self.books.minute + 1
-        if minute < first:
-            return
-        if first == 0:
-            for order in self.books.open_orders.values():
-                if OrderEvent.OPEN in order.possible:
-                    self.books.apply(order, OrderEvent.OPEN, session.open)
-        self._match(list(self.books.open_orders.values()), session, first, minute)
-        self.books.minute = minute
+    def _session(self) -> Session:
+        return self.market.calendar.session(self.books.day)
 
-    def _match(self, orders: list[Order], session: Session, first: int, last: int) -> None:
-        """Fill what the stretch makes marketable, in the order of time, then of arrival."""
-        events: list[Event] = []
-        for order in orders:
-            self._look(events, order, session, first, last)
-        while events:
-            minute, _, order, price = heapq.heappop(events)
-            at = max(session.open + dt.timedelta(minutes=minute), order.created_at)
-            if not self._affordable(order, price):
-                reject_at_fill(self.books, order, at)
-                continue
-            book_fill(self.books, order, self._fill_qty(order, session, minute), price, at)
-            if order.working:
-                self._look(events, order, session, minute + 1, last)
-
-    def _look(
-        self, events: list[Event], order: Order, session: Session, first: int, last: int
-    ) -> None:
-        """Put the order's next fill in the stretch, if there is one, among the events."""
-        if first > last:
-            return
-        outcome = walk(order, self._quotes(order.symbol, session, first, last))
-        self._note_stop(order, outcome)
-        if outcome.fill_offset is not None and outcome.price is not None:
-            event = (first + outcome.fill_offset, order.number, order, outcome.price)
-            heapq.heappush(events, event)
-
-    def _note_stop(self, order: Order, outcome: Outcome) -> None:
-        if outcome.elected and not order.elected:
-            order.elected = True
-            self.books.touch()
-        if outcome.hwm is not None and outcome.hwm != order.hwm:
-            order.hwm = outcome.hwm
-            order.stop_price = order.trailing_stop(outcome.hwm)
-            self.books.touch()
-
-    def _quotes(self, symbol: str, session: Session, first: int, last: int) -> Quotes:
-        if symbol in self.market.history:
-            return stock_quotes(self.market.path(symbol, session)[first : last + 1])
-        contract = self.market.listed(symbol, session)
-        return self.market.option_quotes(contract, session, first, last)
-
-    def _affordable(self, order: Order, price: Decimal) -> bool:
-        """Whether a buy leaves what other orders and short puts hold untouched."""
-        if order.side is Side.SELL:
-            return True
-        books = self.books
-        needed = price * order.remaining * order.multiplier
-        option = order.option
-        if option is not None and option.right is Right.PUT:
-            closing = min(order.remaining, max(ZERO, -books.held(order.symbol)))
-            needed -= option.strike * SHARES_PER_CONTRACT * closing
-        others = books.reserved() - books.reservation(order)
-        return needed <= books.cash - books.put_collateral() - others
-
-    def _fill_qty(self, order: Order, session: Session, minute: int) -> Decimal:
-        """All that remains, or at the seeded rate of partial fills about half of it."""
-        if self._partial_fill_rate == 0 or order.remaining < 2:
-            return order.remaining
-        draw = uniform(key_of(self.market.seed, "partial", order.number, session.index), [minute])
-        if draw[0] >= self._partial_fill_rate:
-            return order.remaining
-        return (order.remaining / 2).to_integral_value(ROUND_FLOOR)
+    def _trading_day(self, session: Session) -> TradingDay:
+        if self._day is None:
+            if self.books.minute < 0:
+                open_session(self.books, self.market, session)
+            self._day = TradingDay(self.market, self.books, self.terms, session)
+        return self._day
 
     # --- orders ------------------------------------------------------------------------------
 
@@ -167,14 +131,43 @@ class Exchange:
         """
         moment = self.advance(now)
         request = parse_order(body)
-        admitted = rules.check(request, self.books, self.market, moment)
+        admitted = rules.check(request, self.books, self.market, moment, self.terms)
         order = self._enter(request, admitted, moment)
-        if moment.is_open:
-            self.books.apply(order, OrderEvent.OPEN, moment.now)
-        answer = msgspec.structs.replace(order)
-        if moment.is_open:
-            self._match([order], moment.session, moment.minute, moment.minute)
-        return answer
+        linked.add_exits(self.books, order, request)
+        return self._place(order, moment)
+
+    def replace(self, order_id: str, body: object, now: dt.datetime) -> Order:
+        """A new order in the place of one that rests; raises Refusal and changes nothing."""
+        moment = self.advance(now)
+        old = self.order(order_id)
+        if not old.working:
+            raise unprocessable(f'order is already in "{old.status}" state')
+        if old.status not in REPLACEABLE:
+            raise unprocessable("unable to replace order, order isn't sent to exchange yet")
+        if old.notional is not None:
+            raise unprocessable("notional orders cannot be replaced")
+        request = _replaced(old, parse_replacement(body))
+        admitted = self._admit_instead(old, request, moment)
+        new = self._enter(request, admitted, moment)
+        if old.hwm is not None and new.hwm is not None:
+            new.hwm = old.hwm
+            new.stop_price = new.trailing_stop(new.hwm)
+        linked.take_place(self.books, old, new)
+        self.books.apply(old, OrderEvent.REPLACE, moment.now)
+        return self._place(new, moment)
+
+    def _admit_instead(self, old: Order, request: OrderRequest, moment: Moment) -> rules.Admitted:
+        """Check the new order against books in which the old one holds nothing back."""
+        holds = self.books.holds
+        twin = self.books.open_orders.get(old.twin or "")
+        apart = [old] if twin is None else [old, twin]
+        for order in apart:
+            holds.remove(order)
+        try:
+            return rules.check(request, self.books, self.market, moment, self.terms)
+        finally:
+            for order in apart:
+                holds.add(order)
 
     def _enter(self, request: OrderRequest, admitted: rules.Admitted, moment: Moment) -> Order:
         books, now = self.books, moment.now
@@ -185,6 +178,7 @@ class Exchange:
             client_order_id=request.client_order_id or books.new_id("client order"),
             symbol=request.symbol,
             qty=request.qty,
+            notional=request.notional,
             side=request.side,
             type=request.type,
             time_in_force=request.time_in_force,
@@ -197,12 +191,34 @@ class Exchange:
             stop_price=request.stop_price,
             trail_price=request.trail_price,
             trail_percent=request.trail_percent,
+            order_class=request.order_class,
         )
         if order.type is OrderType.TRAILING_STOP:
             order.hwm = decimal_of(round(self.market.last(order.symbol, moment), 4))
             order.stop_price = order.trailing_stop(order.hwm)
         books.add(order)
         return order
+
+    def _place(self, order: Order, moment: Moment) -> Order:
+        """Let the order, and an OCO order's stop, rest and match; a copy of it before that."""
+        books = self.books
+        both = [order, *(books.open_orders[leg] for leg in order.legs if leg in books.open_orders)]
+        working = [one for one in both if one.parent is None or one.twin == order.id]
+        if not moment.is_open:
+            for one in working:
+                books.tell("accepted", one, moment.now)
+            return msgspec.structs.replace(order)
+        for one in working:
+            if OrderEvent.OPEN in one.possible:
+                books.apply(one, OrderEvent.OPEN, moment.now)
+        answer = msgspec.structs.replace(order)
+        day = self._trading_day(moment.session)
+        for one in working:
+            day.rest(one, moment.minute)
+        day.play(moment.minute)
+        if order.working and order.time_in_force in IMMEDIATE:
+            books.apply(order, OrderEvent.CANCEL, moment.now)
+        return answer
 
     def _expires_at(self, request: OrderRequest, moment: Moment) -> dt.datetime:
         if request.time_in_force is TimeInForce.GTC:
@@ -213,7 +229,7 @@ class Exchange:
     def order(self, order_id: str) -> Order:
         order = self.books.order(order_id)
         if order is None:
-            raise not_found(f"order not found for {order_id}")
+            raise not_found(f"order not found for {order_id[:40]}")
         return order
 
     def order_by_client_id(self, client_order_id: str) -> Order:
@@ -227,4 +243,112 @@ class Exchange:
         order = self.order(order_id)
         if not order.working:
             raise unprocessable(f'order is already in "{order.status}" state')
+        self._cancel(order, moment)
+
+    def cancel_all(self, now: dt.datetime, symbol: str | None = None) -> list[str]:
+        """The ids of the orders that were open."""
+        moment = self.advance(now)
+        open_orders = [
+            order
+            for order in self.books.open_orders.values()
+            if symbol is None or order.symbol == symbol
+        ]
+        for order in open_orders:
+            if order.working:  # it may have ended with the one it is linked to
+                self._cancel(order, moment)
+        return [order.id for order in open_orders]
+
+    def _cancel(self, order: Order, moment: Moment) -> None:
         self.books.apply(order, OrderEvent.CANCEL, moment.now)
+        for leg in linked.after_end(self.books, order, moment.now):
+            if moment.is_open:
+                self._trading_day(moment.session).rest(leg, moment.minute + 1)
+
+    # --- positions ---------------------------------------------------------------------------
+
+    def position(self, symbol: str) -> Position:
+        position = self.books.positions.get(symbol)
+        if position is None:
+            raise not_found("position does not exist")
+        return position
+
+    def close_position(
+        self, symbol: str, qty: Decimal | None, percentage: Decimal | None, now: dt.datetime
+    ) -> Order:
+        """A market order that closes the position or a part of it; raises Refusal."""
+        self.advance(now)
+        position = self.position(symbol)
+        held = abs(position.qty)
+        wanted = held if qty is None else qty
+        if percentage is not None:
+            wanted = held * percentage / 100
+            if held % 1 == 0:
+                wanted = wanted.to_integral_value(ROUND_FLOOR)
+            wanted = round(wanted, 9)
+        if not 0 < wanted <= held:
+            raise forbidden(
+                f"insufficient qty available for order (requested: {wanted}, available: {held})"
+            )
+        side = "sell" if position.qty > 0 else "buy"
+        body = {"symbol": symbol, "qty": f"{wanted:f}", "side": side}
+        return self.submit(body | {"type": "market", "time_in_force": "day"}, now)
+
+    def exercise(self, symbol: str, now: dt.datetime) -> None:
+        """Exercise the long contracts that no order holds; raises Refusal."""
+        moment = self.advance(now)
+        position = self._exercisable(symbol)
+        at = moment.now.astimezone(NEW_YORK)
+        if moment.now >= moment.session.close and at.date() == moment.session.date:
+            raise unprocessable("exercise is not accepted between the close and midnight")
+        contracts = self.books.contracts_free(symbol)
+        if contracts == 0 or not can_exercise(self.books, position, contracts):
+            raise forbidden("insufficient buying power or shares to exercise the contracts")
+        upcoming = self.market.calendar.session(moment.session.index + 1)
+        book_delivery(self.books, position, contracts, When(moment.now, upcoming.open))
+
+    def refuse_exercise(self, symbol: str, now: dt.datetime) -> None:
+        """The contracts are to expire even when they are in the money."""
+        self.advance(now)
+        self._exercisable(symbol)
+        if symbol not in self.books.do_not_exercise:
+            self.books.do_not_exercise.append(symbol)
+            self.books.touch()
+
+    def _exercisable(self, symbol: str) -> Position:
+        position = self.books.positions.get(symbol)
+        if position is None or position.option is None:
+            raise forbidden("no available position for the specified contract", NO_POSITION)
+        if position.qty < 0:
+            raise forbidden("cannot exercise short position", SHORT_POSITION)
+        return position
+
+
+def _replaced(old: Order, wish: Replacement) -> OrderRequest:
+    """The terms of the order that takes the old one's place; `qty` counts what was filled too."""
+    total = wish.qty or old.qty
+    if total <= old.filled_qty:
+        raise unprocessable(f"qty must be above the filled quantity {old.filled_qty}")
+    for name, wanted in (("limit_price", old.limit_price), ("stop_price", old.stop_price)):
+        trailing = old.type is OrderType.TRAILING_STOP
+        if getattr(wish, name) is not None and (wanted is None or trailing):
+            raise unprocessable(f"{name} does not go with a {old.type} order")
+    if wish.trail is not None and old.type is not OrderType.TRAILING_STOP:
+        raise unprocessable("trail goes with trailing_stop orders only")
+    by_price = old.trail_price is not None
+    if wish.trail is not None and not by_price and wish.trail >= 100:
+        raise unprocessable("trail must be below 100 percent")
+    return OrderRequest(
+        symbol=old.symbol,
+        qty=total - old.filled_qty,
+        side=old.side,
+        type=old.type,
+        time_in_force=wish.time_in_force or old.time_in_force,
+        limit_price=wish.limit_price or old.limit_price,
+        stop_price=None
+        if old.type is OrderType.TRAILING_STOP
+        else wish.stop_price or old.stop_price,
+        trail_price=(wish.trail or old.trail_price) if by_price else None,
+        trail_percent=None if by_price else (wish.trail or old.trail_percent),
+        client_order_id=wish.client_order_id,
+        position_intent=old.position_intent if old.option else None,
+    )

@@ -3,77 +3,97 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
+from typing import NamedTuple
 
-from libs.common.money import ZERO
+from libs.common.money import CENT, ZERO
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
-from services.exchange.engine.books import Activity, Books, Position
+from services.exchange.engine.books import Books, new_york_date
 from services.exchange.engine.order_states import OrderEvent
 from services.exchange.engine.orders import Intent, Order, OrderType, Side, TimeInForce
-from services.exchange.prices.calendar import NEW_YORK, Session
+from services.exchange.engine.positions import Activity, Position, Receivable
+from services.exchange.terms import Terms
 
 
-def book_fill(books: Books, order: Order, qty: Decimal, price: Decimal, at: dt.datetime) -> None:
+class When(NamedTuple):
+    """When an event happens, and when its activity row becomes known (both UTC)."""
+
+    at: dt.datetime
+    known: dt.datetime
+
+
+def book_fill(
+    books: Books, order: Order, qty: Decimal, price: Decimal, at: dt.datetime, terms: Terms
+) -> None:
     """`qty` contracts or shares of the order traded at `price` dollars a share."""
-    filled = order.filled_qty + qty
-    paid = (order.filled_avg_price or ZERO) * order.filled_qty + price * qty
-    order.filled_qty, order.filled_avg_price = filled, paid / filled
-    date = at.astimezone(NEW_YORK).date()
-    books.trade(order.symbol, qty if order.side is Side.BUY else -qty, price, date)
-    books.apply(order, OrderEvent.FILL if order.remaining == 0 else OrderEvent.FILL_PART, at)
+    execution_id = books.fill(order, qty, price, at)
     books.activities.append(
         Activity(
-            id=_activity_id(books, at),
+            id=_stamped(books, at, execution_id),
             activity_type="FILL",
-            date=date,
+            date=new_york_date(at),
             known_at=at,
             symbol=order.symbol,
             qty=qty,
             price=price,
             side=order.side,
             order_id=order.id,
-            cum_qty=filled,
+            cum_qty=order.filled_qty,
             leaves_qty=order.remaining,
         )
     )
+    fee = fee_of(order, qty, terms)
+    if fee:
+        books.pay(-fee, at)
+        note(books, "FEE", order.symbol, qty, When(at, at), net=-fee)
+
+
+def fee_of(order: Order, qty: Decimal, terms: Terms) -> Decimal:
+    """Dollars, rounded up to the cent as regulatory fees are."""
+    if order.option is not None:
+        fee = terms.fee_per_contract * qty
+    elif order.side is Side.SELL:
+        fee = terms.fee_per_share_sold * qty
+    else:
+        return ZERO
+    return fee.quantize(CENT, ROUND_UP)
 
 
 def reject_at_fill(books: Books, order: Order, at: dt.datetime) -> None:
     books.apply(order, OrderEvent.REJECT, at)
 
 
-def book_expiration(books: Books, position: Position, session: Session, known: dt.datetime) -> None:
+def book_expiration(books: Books, position: Position, when: When) -> None:
     """A contract out of the money at the close is gone, without cash."""
-    _remove(books, position, session)
-    _note(books, "OPEXP", position.symbol, abs(position.qty), session, known, net=ZERO)
+    qty = abs(position.qty)
+    books.move(position.symbol, -position.qty, ZERO, when.at)
+    note(books, "OPEXP", position.symbol, qty, when, net=ZERO)
 
 
-def book_delivery(books: Books, position: Position, session: Session, known: dt.datetime) -> None:
-    """Assignment of a short contract, exercise of a long one: shares against the strike.
+def book_delivery(books: Books, position: Position, contracts: Decimal, when: When) -> None:
+    """Assignment of short contracts, exercise of long ones: shares against the strike.
 
-    Two rows as Alpaca writes them: OPASN or OPEXC for the contract, OPTRD for the shares.
+    Two rows as Alpaca writes them: OPASN or OPEXC for the contract, OPTRD for the shares. An
+    adjusted contract delivers its own number of shares for 100 times the strike.
     """
-    option = _option(position)
-    receives = (option.right is Right.CALL) == (position.qty > 0)
-    shares = abs(position.qty) * SHARES_PER_CONTRACT * (1 if receives else -1)
-    _remove(books, position, session)
-    books.trade(option.underlying, shares, option.strike, session.date)
-    kind = "OPEXC" if position.qty > 0 else "OPASN"
-    _note(books, kind, position.symbol, abs(position.qty), session, known, net=ZERO)
-    _note(
-        books,
-        "OPTRD",
-        option.underlying,
-        shares,
-        session,
-        known,
-        net=-shares * option.strike,
-        price=option.strike,
-    )
+    option = option_of(position)
+    long = position.qty > 0
+    receives = (option.right is Right.CALL) == long
+    sign = 1 if receives else -1
+    shares = contracts * position.deliverable * sign
+    paid = contracts * option.strike * SHARES_PER_CONTRACT * sign
+    symbol = position.symbol
+    books.move(symbol, -contracts if long else contracts, ZERO, when.at)
+    books.pay(-paid, when.at)
+    books.move(option.underlying, shares, paid / shares, when.at)
+    note(books, "OPEXC" if long else "OPASN", symbol, contracts, when, net=ZERO)
+    note(books, "OPTRD", option.underlying, shares, when, net=-paid, price=option.strike)
 
 
-def book_liquidation(books: Books, position: Position, price: Decimal, session: Session) -> None:
-    """A long contract whose exercise the account cannot honour is sold at its intrinsic value."""
+def book_liquidation(
+    books: Books, position: Position, price: Decimal, at: dt.datetime, terms: Terms
+) -> None:
+    """A long contract whose exercise the account cannot honour is sold by the broker."""
     order_id = books.new_id("order")
     order = Order(
         number=books.ids_drawn,
@@ -85,58 +105,68 @@ def book_liquidation(books: Books, position: Position, price: Decimal, session: 
         type=OrderType.MARKET,
         time_in_force=TimeInForce.DAY,
         position_intent=Intent.SELL_TO_CLOSE,
-        created_at=session.close,
-        updated_at=session.close,
-        expires_at=session.close,
+        created_at=at,
+        updated_at=at,
+        expires_at=at,
         reference_price=price,
     )
     books.add(order)
-    books.apply(order, OrderEvent.OPEN, session.close)
-    book_fill(books, order, position.qty, price, session.close)
+    books.apply(order, OrderEvent.OPEN, at)
+    book_fill(books, order, position.qty, price, at, terms)
 
 
-def _remove(books: Books, position: Position, session: Session) -> None:
-    books.move(position.symbol, -position.qty, ZERO, session.date)
+def book_dividend(books: Books, receivable: Receivable, at: dt.datetime) -> None:
+    """Cash for shares held before the ex-date, on the payable date."""
+    books.pay(receivable.amount, at)
+    note(
+        books,
+        "DIV",
+        receivable.symbol,
+        receivable.qty,
+        When(at, at),
+        net=receivable.amount,
+        per_share=receivable.rate,
+    )
 
 
-def _option(position: Position) -> OptionSymbol:
+def note(
+    books: Books,
+    kind: str,
+    symbol: str,
+    qty: Decimal,
+    when: When,
+    *,
+    net: Decimal,
+    price: Decimal | None = None,
+    per_share: Decimal | None = None,
+) -> None:
+    books.activities.append(
+        Activity(
+            id=_stamped(books, when.known, books.new_id("activity")),
+            activity_type=kind,
+            date=new_york_date(when.at),
+            known_at=when.known,
+            symbol=symbol,
+            qty=qty,
+            price=price,
+            net_amount=net,
+            per_share_amount=per_share,
+        )
+    )
+
+
+def option_of(position: Position) -> OptionSymbol:
     option = position.option
     if option is None:
         raise ValueError(f"{position.symbol} is not an option")
     return option
 
 
-def _note(
-    books: Books,
-    kind: str,
-    symbol: str,
-    qty: Decimal,
-    session: Session,
-    known: dt.datetime,
-    *,
-    net: Decimal,
-    price: Decimal | None = None,
-) -> None:
-    books.activities.append(
-        Activity(
-            id=_activity_id(books, known),
-            activity_type=kind,
-            date=session.date,
-            known_at=known,
-            symbol=symbol,
-            qty=qty,
-            price=price,
-            net_amount=net,
-        )
-    )
-
-
-def _activity_id(books: Books, at: dt.datetime) -> str:
+def _stamped(books: Books, at: dt.datetime, identifier: str) -> str:
     """Alpaca's form: the time in milliseconds, then a unique part. Ids sort by time, then arrival.
 
     Alpaca's second part is a random UUID; ours begins with the count, so that ids of one
     millisecond sort as they were written.
     """
-    identifier = books.new_id("activity")
     stamp = f"{at:%Y%m%d%H%M%S}{at.microsecond // 1000:03d}"
     return f"{stamp}::{books.ids_drawn:08x}{identifier[8:]}"

@@ -1,6 +1,7 @@
-"""The account's books: cash, positions, orders, activities. All of it survives a restart.
+"""One account's books: cash, positions, orders, activities. All of it survives a restart.
 
-Money is Decimal. Cash and shares move in `trade` and nowhere else, so they are conserved.
+Money is Decimal. Cash moves in `pay`, holdings in `move`, and nowhere else, so both are
+conserved. What orders and short options hold back is kept beside them (holds.py).
 """
 
 from __future__ import annotations
@@ -8,73 +9,71 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from decimal import Decimal
+from functools import cached_property
 
 import msgspec
 
 from libs.common.money import ZERO
-from libs.common.symbols import (
-    SHARES_PER_CONTRACT,
-    OptionSymbol,
-    Right,
-    parse_option_symbol,
-    underlying_of,
+from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol, underlying_of
+from services.exchange.engine.holds import Holds, cash_of
+from services.exchange.engine.order_states import OrderEvent, OrderStatus
+from services.exchange.engine.orders import Order, Side
+from services.exchange.engine.positions import (
+    STANDARD_DELIVERABLE,
+    Activity,
+    Move,
+    Position,
+    Receivable,
 )
-from services.exchange.engine.order_states import OrderEvent
-from services.exchange.engine.orders import Intent, Order, Side
+from services.exchange.engine.updates import OrderUpdate
+from services.exchange.prices.calendar import NEW_YORK
 
 _NAMESPACE = uuid.UUID("6f1b8a52-8d4e-5a57-9f0e-0d1f6c1f3a11")
+_EVENT_NAMES = {
+    OrderStatus.NEW: "new",
+    OrderStatus.CANCELED: "canceled",
+    OrderStatus.EXPIRED: "expired",
+    OrderStatus.REPLACED: "replaced",
+    OrderStatus.REJECTED: "rejected",
+    OrderStatus.PARTIALLY_FILLED: "partial_fill",
+    OrderStatus.FILLED: "fill",
+}
 
 
-class Position(msgspec.Struct, kw_only=True):
-    """A holding; `qty` is negative when short, in shares or contracts."""
-
-    symbol: str
-    qty: Decimal
-    avg_entry_price: Decimal
-    opened_on: dt.date
-
-    @property
-    def option(self) -> OptionSymbol | None:
-        return parse_option_symbol(self.symbol)
-
-    @property
-    def multiplier(self) -> int:
-        return SHARES_PER_CONTRACT if self.option else 1
-
-    @property
-    def is_short_put(self) -> bool:
-        option = self.option
-        return self.qty < 0 and option is not None and option.right is Right.PUT
-
-    @property
-    def is_short_call(self) -> bool:
-        option = self.option
-        return self.qty < 0 and option is not None and option.right is Right.CALL
+def new_york_date(at: dt.datetime) -> dt.date:
+    return at.astimezone(NEW_YORK).date()
 
 
-class Activity(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the account's activities. `known_at` is when clients may see it (UTC)."""
+class Configurations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an account's owner may set (`/v2/account/configurations`)."""
 
+    suspend_trade: bool = False
+    fractional_trading: bool = True
+    no_shorting: bool = False
+    ptp_no_exception_entry: bool = False
+    disable_overnight_trading: bool = False
+    trade_confirm_email: str = "all"
+    max_margin_multiplier: str = "1"
+    max_options_trading_level: int | None = None
+
+
+class Watchlist(msgspec.Struct, kw_only=True):
     id: str
-    activity_type: str
-    date: dt.date
-    known_at: dt.datetime
-    symbol: str
-    qty: Decimal
-    price: Decimal | None = None
-    net_amount: Decimal | None = None
-    # of fills only
-    side: Side | None = None
-    order_id: str | None = None
-    cum_qty: Decimal | None = None
-    leaves_qty: Decimal | None = None
+    name: str
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    symbols: list[str] = []
 
 
-class Books(msgspec.Struct, kw_only=True):
+class Books(msgspec.Struct, kw_only=True, dict=True):
+    """`dict=True` gives the running sums a place that is not saved."""
+
     account_id: str
     seed: int
     created_at: dt.datetime
     cash: Decimal
+    opening_cash: Decimal = ZERO
+    opening_equity: Decimal = ZERO
     options_level: int
     # How far the market has been played: the session, and its last minute seen (-1: not open yet).
     now: dt.datetime
@@ -86,8 +85,23 @@ class Books(msgspec.Struct, kw_only=True):
     final_orders: dict[str, Order] = {}
     client_ids: dict[str, str] = {}  # client_order_id → id, for ever
     activities: list[Activity] = []
+    receivables: list[Receivable] = []
+    do_not_exercise: list[str] = []  # contracts whose owner does not want them exercised
+    equity_closes: list[tuple[dt.date, Decimal]] = []
+    moves: list[Move] = []
+    configurations: Configurations = Configurations()
+    watchlists: dict[str, Watchlist] = {}
     ids_drawn: int = 0
     revision: int = 0  # grows with every change; tells the shell to save
+
+    @cached_property
+    def holds(self) -> Holds:
+        return Holds.of(self.open_orders.values(), self.positions.values())
+
+    @cached_property
+    def outbox(self) -> list[OrderUpdate]:
+        """What happened to orders and was not yet told; whoever tells it empties it."""
+        return []
 
     def touch(self) -> None:
         self.revision += 1
@@ -97,23 +111,75 @@ class Books(msgspec.Struct, kw_only=True):
         self.ids_drawn += 1
         return str(uuid.uuid5(_NAMESPACE, f"{self.seed}:{kind}:{self.ids_drawn}"))
 
+    # --- orders ----------------------------------------------------------------------------
+
     def add(self, order: Order) -> None:
         self.touch()
         self.open_orders[order.id] = order
         self.client_ids[order.client_order_id] = order.id
+        self.holds.add(order)
 
     def order(self, order_id: str) -> Order | None:
         return self.open_orders.get(order_id) or self.final_orders.get(order_id)
 
     def apply(self, order: Order, event: OrderEvent, at: dt.datetime) -> None:
         """Move an order along its table; a final one leaves the open orders."""
-        order.apply(event, at)
+        self.holds.remove(order)
+        try:
+            order.apply(event, at)
+        finally:
+            self.holds.add(order)
+        self._settle_state(order)
+        self.tell(_EVENT_NAMES[order.status], order, at)
+
+    def fill(self, order: Order, qty: Decimal, price: Decimal, at: dt.datetime) -> str:
+        """Book a fill of `qty` at `price` dollars a share; answers the execution's id."""
+        self.holds.remove(order)
+        if order.notional is not None:
+            order.qty = qty  # known only now
+        filled = order.filled_qty + qty
+        paid = (order.filled_avg_price or ZERO) * order.filled_qty + price * qty
+        order.filled_qty, order.filled_avg_price = filled, paid / filled
+        order.apply(OrderEvent.FILL if order.remaining == 0 else OrderEvent.FILL_PART, at)
+        self.holds.add(order)
+        self._settle_state(order)
+        self.trade(order.symbol, qty if order.side is Side.BUY else -qty, price, at)
+        execution_id = self.new_id("execution")
+        self.outbox.append(
+            OrderUpdate(
+                event=_EVENT_NAMES[order.status],
+                at=at,
+                order=msgspec.structs.replace(order),
+                execution_id=execution_id,
+                price=price,
+                qty=qty,
+                position_qty=self.held(order.symbol),
+            )
+        )
+        return execution_id
+
+    def _settle_state(self, order: Order) -> None:
         self.touch()
         if not order.working:
+            self.holds.remove(order)
             self.final_orders[order.id] = self.open_orders.pop(order.id)
 
+    def tell(self, event: str, order: Order, at: dt.datetime) -> None:
+        update = OrderUpdate(
+            event=event,
+            at=at,
+            order=msgspec.structs.replace(order),
+            execution_id=self.new_id("execution"),
+        )
+        self.outbox.append(update)
+
     def open_on(self, symbol: str) -> list[Order]:
-        return [order for order in self.open_orders.values() if order.symbol == symbol]
+        return [order for side in Side for order in self.resting(symbol, side)]
+
+    def resting(self, symbol: str, side: Side) -> list[Order]:
+        return list(self.holds.orders.get((symbol, side), {}).values())
+
+    # --- cash and holdings -----------------------------------------------------------------
 
     def positions_on(self) -> list[str]:
         """The stocks that positions are in or on."""
@@ -123,22 +189,42 @@ class Books(msgspec.Struct, kw_only=True):
         position = self.positions.get(symbol)
         return position.qty if position else ZERO
 
-    def trade(self, symbol: str, qty: Decimal, price: Decimal, on: dt.date) -> None:
+    def pay(self, amount: Decimal, at: dt.datetime) -> None:
+        """Dollars into the account (negative: out of it)."""
+        self.touch()
+        self.cash += amount
+        self.moves.append(Move(at=at, symbol="", cash=amount))
+
+    def trade(self, symbol: str, qty: Decimal, price: Decimal, at: dt.datetime) -> None:
         """Book `qty` (negative: sold) at `price` dollars a share against cash."""
         multiplier = SHARES_PER_CONTRACT if parse_option_symbol(symbol) else 1
-        self.cash -= qty * price * multiplier
-        self.move(symbol, qty, price, on)
+        self.pay(-qty * price * multiplier, at)
+        self.move(symbol, qty, price, at)
 
-    def move(self, symbol: str, qty: Decimal, price: Decimal, on: dt.date) -> None:
+    def move(
+        self,
+        symbol: str,
+        qty: Decimal,
+        price: Decimal,
+        at: dt.datetime,
+        deliverable: Decimal = STANDARD_DELIVERABLE,
+    ) -> None:
         """Change a position without cash; the average entry price is kept as Alpaca keeps it."""
         self.touch()
+        self.moves.append(Move(at=at, symbol=symbol, qty=qty))
         position = self.positions.get(symbol)
         if position is None:
+            self.holds.move(symbol, ZERO, qty, deliverable)
             self.positions[symbol] = Position(
-                symbol=symbol, qty=qty, avg_entry_price=price, opened_on=on
+                symbol=symbol,
+                qty=qty,
+                avg_entry_price=price,
+                opened_on=new_york_date(at),
+                deliverable=deliverable,
             )
             return
         after = position.qty + qty
+        self.holds.move(symbol, position.qty, after, position.deliverable)
         if after == 0:
             del self.positions[symbol]
         elif position.qty * qty > 0:
@@ -148,64 +234,38 @@ class Books(msgspec.Struct, kw_only=True):
         elif after * position.qty > 0:
             position.qty = after
         else:
-            position.qty, position.avg_entry_price, position.opened_on = after, price, on
+            position.qty, position.avg_entry_price = after, price
+            position.opened_on = new_york_date(at)
 
     # --- what is held back -----------------------------------------------------------------
 
     def put_collateral(self) -> Decimal:
         """Cash held for short puts: strike × 100 per contract."""
-        return sum(
-            (_collateral(p.option, -p.qty) for p in self.positions.values() if p.is_short_put), ZERO
-        )
+        return self.holds.collateral
 
     def reserved(self) -> Decimal:
         """Cash held for working orders: collateral of puts to be sold, cost of what is bought."""
-        return sum(map(self.reservation, self.open_orders.values()), ZERO)
+        return self.holds.order_cash
 
-    def reservation(self, order: Order) -> Decimal:
-        if order.opens_short_put:
-            return _collateral(order.option, order.remaining)
-        if order.side is Side.SELL:
-            return ZERO
-        price = order.limit_price or order.stop_price or order.reference_price
-        cost = price * order.remaining * order.multiplier
-        option = order.option
-        closes_put = option is not None and option.right is Right.PUT
-        if closes_put and order.position_intent is Intent.BUY_TO_CLOSE:
-            return max(ZERO, cost - _collateral(option, order.remaining))
-        return cost
+    def reserved_by_others(self, order: Order) -> Decimal:
+        return self.holds.order_cash - cash_of(order)
 
     def buying_power(self) -> Decimal:
         """Cash that is free: less collateral of short puts and what working orders may need."""
-        return max(ZERO, self.cash - self.put_collateral() - self.reserved())
+        return max(ZERO, self.cash - self.holds.collateral - self.holds.order_cash)
 
     def shares_free(self, stock: str) -> Decimal:
         """Shares neither held by a sell order nor covering a short call or an order to sell one."""
-        return max(ZERO, self.held(stock)) - self.shares_locked(stock)
+        return max(ZERO, self.held(stock)) - self.holds.locked(stock)
 
     def shares_locked(self, stock: str) -> Decimal:
-        in_orders = ZERO
-        for order in self.open_orders.values():
-            if order.symbol == stock and order.side is Side.SELL:
-                in_orders += order.remaining
-            elif order.opens_short_call and _is_on(order.option, stock):
-                in_orders += order.remaining * SHARES_PER_CONTRACT
-        covering = sum(
-            (
-                -p.qty * SHARES_PER_CONTRACT
-                for p in self.positions.values()
-                if p.is_short_call and _is_on(p.option, stock)
-            ),
-            ZERO,
-        )
-        return in_orders + covering
+        return self.holds.locked(stock)
 
     def contracts_free(self, symbol: str) -> Decimal:
         """Contracts, long or short, that no working order is about to close (never negative)."""
         held = self.held(symbol)
-        closing = Side.SELL if held > 0 else Side.BUY
-        in_orders = sum((o.remaining for o in self.open_on(symbol) if o.side is closing), ZERO)
-        return max(ZERO, abs(held) - in_orders)
+        closing = self.holds.selling if held > 0 else self.holds.buying
+        return max(ZERO, abs(held) - closing.get(symbol, ZERO))
 
     def qty_available(self, position: Position) -> Decimal:
         """As Alpaca's field: signed like the position, less what orders and calls hold."""
@@ -214,10 +274,8 @@ class Books(msgspec.Struct, kw_only=True):
         free = self.contracts_free(position.symbol)
         return free if position.qty > 0 else -free
 
-
-def _collateral(option: OptionSymbol | None, contracts: Decimal) -> Decimal:
-    return option.strike * SHARES_PER_CONTRACT * contracts if option else ZERO
-
-
-def _is_on(option: OptionSymbol | None, stock: str) -> bool:
-    return option is not None and option.root == stock
+    @property
+    def level(self) -> int:
+        """The options level orders are held against: the approved one, or a lower wish."""
+        wish = self.configurations.max_options_trading_level
+        return self.options_level if wish is None else min(wish, self.options_level)

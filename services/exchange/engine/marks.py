@@ -1,22 +1,34 @@
-"""What positions are worth now: the last price of a stock, the middle of an option's quote."""
+"""What positions are worth: the last price of a stock, the middle of an option's quote."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from libs.common.money import ZERO, decimal_of
-from services.exchange.engine.books import Books, Position
+from services.exchange.engine.books import Books
+from services.exchange.engine.positions import Position
+from services.exchange.prices.calendar import Session
 from services.exchange.prices.market import Market, Moment
 
 
 def mark(market: Market, symbol: str, moment: Moment) -> Decimal:
     """Dollars per share; zero for an option that is no longer listed."""
-    if symbol in market.history:
-        return decimal_of(market.last(symbol, moment))
-    quotes = market.option_quote(symbol, moment)
-    if quotes is None:
+    return mark_at(market, symbol, moment.session, moment.minute)
+
+
+def mark_at(market: Market, symbol: str, session: Session, minute: int) -> Decimal:
+    try:
+        quotes = market.session_quotes(symbol, session)
+    except KeyError:
         return ZERO
-    return decimal_of(round((float(quotes.bid[0]) + float(quotes.ask[0])) / 2, 4))
+    if symbol in market.history:
+        return decimal_of(float(quotes.value[minute]))
+    return decimal_of(round((float(quotes.bid[minute]) + float(quotes.ask[minute])) / 2, 4))
+
+
+def closing_price(market: Market, symbol: str, session: Session) -> Decimal:
+    """A stock's price at the close of a session, dollars."""
+    return decimal_of(float(market.session_quotes(symbol, session).value[-1]))
 
 
 def market_value(market: Market, position: Position, moment: Moment) -> Decimal:

@@ -9,13 +9,19 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
+
+from libs.common.money import ZERO
 from libs.common.symbols import is_stock_symbol
 from services.exchange.engine.orders import (
     NEEDS_LIMIT,
     NEEDS_STOP,
+    Exits,
     Intent,
+    OrderClass,
     OrderRequest,
     OrderType,
+    Replacement,
     Side,
     TimeInForce,
 )
@@ -31,40 +37,112 @@ Body = dict[str, Any]
 
 
 def parse_order(body: object) -> OrderRequest:
-    if not isinstance(body, dict):
-        raise malformed("request body must be a JSON object")
+    """Raises Refusal."""
+    body = _object(body)
     _refuse_not_offered(body)
+    order_class = _order_class(body)
+    exits = _exits(body, order_class)
     order_type = _choice(body, "type", OrderType)
+    limit_price = _price(body, "limit_price", order_type, NEEDS_LIMIT, exits.take_profit)
+    notional = _optional(body, "notional", PRICE_MAX * 100)
     request = OrderRequest(
         symbol=_symbol(body),
-        qty=_required(body, "qty", QTY_MAX),
+        qty=ZERO if notional is not None else _required(body, "qty", QTY_MAX),
+        notional=notional,
         side=_choice(body, "side", Side),
         type=order_type,
         time_in_force=_choice(body, "time_in_force", TimeInForce),
-        limit_price=_price(body, "limit_price", wanted=order_type in NEEDS_LIMIT),
-        stop_price=_price(body, "stop_price", wanted=order_type in NEEDS_STOP),
+        limit_price=limit_price,
+        stop_price=_price(body, "stop_price", order_type, NEEDS_STOP, None),
         trail_price=_optional(body, "trail_price", PRICE_MAX),
         trail_percent=_optional(body, "trail_percent", PRICE_MAX),
         client_order_id=_client_order_id(body),
         position_intent=_intent(body),
+        order_class=order_class,
+        exits=exits,
     )
+    if notional is not None and body.get("qty") not in (None, ""):
+        raise unprocessable("only one of qty or notional is accepted")
     _check_trail(request)
     return request
 
 
-def _refuse_not_offered(body: Body) -> None:
+def parse_replacement(body: object) -> Replacement:
+    """The body of `PATCH /v2/orders/{id}`; raises Refusal."""
+    body = _object(body)
     if body.get("notional") is not None:
-        raise not_offered("a notional order")
-    if body.get("order_class") not in (None, "", "simple"):
-        raise not_offered(f"order_class {str(body['order_class'])[:20]!r}")
-    if body.get("legs"):
+        raise unprocessable("notional orders cannot be replaced")
+    replacement = Replacement(
+        qty=_optional(body, "qty", QTY_MAX),
+        time_in_force=(
+            None
+            if body.get("time_in_force") in (None, "")
+            else _choice(body, "time_in_force", TimeInForce)
+        ),
+        limit_price=_optional(body, "limit_price", PRICE_MAX),
+        stop_price=_optional(body, "stop_price", PRICE_MAX),
+        trail=_optional(body, "trail", PRICE_MAX),
+        client_order_id=_client_order_id(body),
+    )
+    if replacement == Replacement():
+        raise unprocessable("nothing to replace: no qty, time_in_force, price or trail is given")
+    return replacement
+
+
+def _object(body: object) -> Body:
+    if not isinstance(body, dict):
+        raise malformed("request body must be a JSON object")
+    return body
+
+
+def _refuse_not_offered(body: Body) -> None:
+    if body.get("order_class") == "mleg" or body.get("legs"):
         raise not_offered("a multi-leg order")
-    if body.get("take_profit") or body.get("stop_loss"):
-        raise not_offered("a bracket order")
-    if body.get("time_in_force") in ("opg", "cls", "ioc", "fok"):
-        raise not_offered(f"time_in_force {body['time_in_force']}")
     if body.get("extended_hours") not in (None, False):
         raise not_offered("trading in extended hours")
+
+
+def _order_class(body: Body) -> OrderClass:
+    if body.get("order_class") in (None, ""):
+        return OrderClass.SIMPLE
+    return _choice(body, "order_class", OrderClass)
+
+
+def _exits(body: Body, order_class: OrderClass) -> Exits:
+    """take_profit {limit_price} and stop_loss {stop_price, limit_price}, as the class wants."""
+    profit, loss = _part(body, "take_profit"), _part(body, "stop_loss")
+    exits = Exits(
+        take_profit=_optional(profit, "limit_price", PRICE_MAX),
+        stop=_optional(loss, "stop_price", PRICE_MAX),
+        stop_limit=_optional(loss, "limit_price", PRICE_MAX),
+    )
+    if order_class is OrderClass.OCO and exits.take_profit is None:
+        exits = msgspec.structs.replace(
+            exits, take_profit=_optional(body, "limit_price", PRICE_MAX)
+        )
+    given = (exits.take_profit is not None) + (exits.stop is not None)
+    if exits.stop_limit is not None and exits.stop is None:
+        raise unprocessable("stop_loss.stop_price is required")
+    match order_class:
+        case OrderClass.SIMPLE if profit or loss:
+            raise unprocessable("take_profit and stop_loss go with bracket, oto and oco orders")
+        case OrderClass.BRACKET | OrderClass.OCO if given < 2:
+            raise unprocessable(
+                f"{order_class} orders require take_profit.limit_price and stop_loss.stop_price"
+            )
+        case OrderClass.OTO if given != 1:
+            raise unprocessable("oto orders require take_profit or stop_loss, one of them")
+        case _:
+            return exits
+
+
+def _part(body: Body, name: str) -> Body:
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise unprocessable(f"{name} must be an object")
+    return value
 
 
 def _symbol(body: Body) -> str:
@@ -93,11 +171,21 @@ def _intent(body: Body) -> Intent | None:
     return _choice(body, "position_intent", Intent)
 
 
-def _price(body: Body, name: str, *, wanted: bool) -> Decimal | None:
+def _price(
+    body: Body,
+    name: str,
+    order_type: OrderType,
+    needed_by: frozenset[OrderType],
+    instead: Decimal | None,
+) -> Decimal | None:
+    """`instead` is taken when an OCO order states its limit as a take-profit."""
+    wanted = order_type in needed_by
+    if wanted and body.get(name) is None and body.get("order_class") == OrderClass.OCO:
+        return instead
     if wanted:
         return _required(body, name, PRICE_MAX)
     if body.get(name) is not None:
-        raise unprocessable(f"{name} does not go with a {body['type']} order")
+        raise unprocessable(f"{name} does not go with a {order_type} order")
     return None
 
 

@@ -1,7 +1,9 @@
 """The life of an order, as Alpaca names its states.
 
 Rule: everything that decides whether an order may go from one state to another is in this file.
-A pair that is absent from the table is an error, and the order keeps its state.
+A pair that is absent from the table is an error, and the order keeps its state. Alpaca's other
+states (pending_new, pending_cancel, pending_replace, done_for_day, suspended, stopped,
+calculated, accepted_for_bidding) do not occur here: nothing waits on another venue.
 """
 
 from __future__ import annotations
@@ -10,23 +12,26 @@ from enum import StrEnum
 
 
 class OrderStatus(StrEnum):
-    ACCEPTED = "accepted"
+    ACCEPTED = "accepted"  # waits for the next session
+    HELD = "held"  # a leg that waits for its entry order
     NEW = "new"
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
     CANCELED = "canceled"
     EXPIRED = "expired"
+    REPLACED = "replaced"
     REJECTED = "rejected"
 
 
 class OrderEvent(StrEnum):
     """What happens to an order."""
 
-    OPEN = "open"  # the session it waited for begins, or it came during one
+    OPEN = "open"  # the session it waited for begins, it came during one, or its entry filled
     FILL_PART = "fill_part"
     FILL = "fill"
     CANCEL = "cancel"
-    EXPIRE = "expire"  # a day order at the close, a gtc order after 90 days
+    EXPIRE = "expire"  # a day order at the close
+    REPLACE = "replace"  # another order takes its place
     REJECT = "reject"  # at the moment of its fill, for want of cash
 
 
@@ -43,11 +48,17 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         _E.EXPIRE: _S.EXPIRED,
         _E.REJECT: _S.REJECTED,
     },
+    _S.HELD: {
+        _E.OPEN: _S.NEW,
+        _E.CANCEL: _S.CANCELED,
+        _E.EXPIRE: _S.EXPIRED,
+    },
     _S.NEW: {
         _E.FILL_PART: _S.PARTIALLY_FILLED,
         _E.FILL: _S.FILLED,
         _E.CANCEL: _S.CANCELED,
         _E.EXPIRE: _S.EXPIRED,
+        _E.REPLACE: _S.REPLACED,
         _E.REJECT: _S.REJECTED,
     },
     _S.PARTIALLY_FILLED: {
@@ -55,15 +66,21 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
         _E.FILL: _S.FILLED,
         _E.CANCEL: _S.CANCELED,
         _E.EXPIRE: _S.EXPIRED,
+        _E.REPLACE: _S.REPLACED,
         _E.REJECT: _S.CANCELED,  # what was filled stays filled
     },
     _S.FILLED: {},
     _S.CANCELED: {},
     _S.EXPIRED: {},
+    _S.REPLACED: {},
     _S.REJECTED: {},
 }
 
 FINAL = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
+# Resting at the exchange, so that Alpaca's PATCH may replace it.
+REPLACEABLE = frozenset(
+    status for status, moves in TRANSITIONS.items() if OrderEvent.REPLACE in moves
+)
 
 
 def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
@@ -80,5 +97,6 @@ def diagram() -> str:
         for status, row in TRANSITIONS.items()
         for event, after in row.items()
     ]
+    starts = [f"    [*] --> {s}" for s in (_S.ACCEPTED, _S.HELD)]
     ends = [f"    {status} --> [*]" for status in TRANSITIONS if status in FINAL]
-    return "\n".join(["stateDiagram-v2", f"    [*] --> {OrderStatus.ACCEPTED}", *moves, *ends])
+    return "\n".join(["stateDiagram-v2", *starts, *moves, *ends])

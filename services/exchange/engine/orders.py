@@ -35,6 +35,19 @@ class OrderType(StrEnum):
 class TimeInForce(StrEnum):
     DAY = "day"
     GTC = "gtc"
+    OPG = "opg"  # at the opening price only
+    CLS = "cls"  # at the closing price only
+    IOC = "ioc"  # at once, what is left is cancelled
+    FOK = "fok"  # at once and whole, or cancelled
+
+
+class OrderClass(StrEnum):
+    SIMPLE = "simple"
+    BRACKET = (
+        "bracket"  # an entry, then a take-profit and a stop-loss of which one cancels the other
+    )
+    OTO = "oto"  # an entry, then one of them
+    OCO = "oco"  # the two exits alone
 
 
 class Intent(StrEnum):
@@ -46,26 +59,54 @@ class Intent(StrEnum):
 
 NEEDS_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 NEEDS_STOP = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
+IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+OPPOSITE = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
+
+
+class Exits(msgspec.Struct, frozen=True, kw_only=True):
+    """The exits of an advanced order class: prices in dollars a share, None when not asked for."""
+
+    take_profit: Decimal | None = None
+    stop: Decimal | None = None
+    stop_limit: Decimal | None = None
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as asked for, well formed but not yet held against market and books."""
+    """An order as asked for, well formed but not yet held against market and books.
+
+    `qty` is zero when `notional` (dollars) is given instead.
+    """
 
     symbol: str
     qty: Decimal
     side: Side
     type: OrderType
     time_in_force: TimeInForce
+    notional: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     trail_price: Decimal | None = None
     trail_percent: Decimal | None = None
     client_order_id: str | None = None
     position_intent: Intent | None = None
+    order_class: OrderClass = OrderClass.SIMPLE
+    exits: Exits = Exits()
 
     @property
     def option(self) -> OptionSymbol | None:
         return parse_option_symbol(self.symbol)
+
+
+class Replacement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replacing order has that the replaced one had not; None leaves a term as it was."""
+
+    qty: Decimal | None = None
+    time_in_force: TimeInForce | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    client_order_id: str | None = None
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -75,7 +116,7 @@ class Order(msgspec.Struct, kw_only=True):
     id: str
     client_order_id: str
     symbol: str
-    qty: Decimal
+    qty: Decimal  # zero until a notional order fills
     side: Side
     type: OrderType
     time_in_force: TimeInForce
@@ -85,6 +126,7 @@ class Order(msgspec.Struct, kw_only=True):
     expires_at: dt.datetime
     reference_price: Decimal  # the quote it met on arrival; what a market order reserves
     status: OrderStatus = OrderStatus.ACCEPTED
+    notional: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     trail_price: Decimal | None = None
@@ -97,6 +139,16 @@ class Order(msgspec.Struct, kw_only=True):
     canceled_at: dt.datetime | None = None
     expired_at: dt.datetime | None = None
     failed_at: dt.datetime | None = None
+    replaced_at: dt.datetime | None = None
+    replaced_by: str | None = None
+    replaces: str | None = None
+    # of advanced classes only
+    order_class: OrderClass = OrderClass.SIMPLE
+    group_id: str | None = None
+    parent: str | None = None  # the entry order of a leg
+    legs: list[str] = []
+    twin: str | None = None  # the order that is cancelled when this one fills
+    shares_with_twin: bool = False  # what it would sell is already held by its twin
 
     @property
     def working(self) -> bool:
@@ -119,22 +171,12 @@ class Order(msgspec.Struct, kw_only=True):
     def multiplier(self) -> int:
         return SHARES_PER_CONTRACT if self.option else 1
 
-    @property
-    def opens_short_put(self) -> bool:
+    def opens_short(self, right: Right) -> bool:
         option = self.option
         return (
             option is not None
-            and option.right is Right.PUT
             and self.position_intent is Intent.SELL_TO_OPEN
-        )
-
-    @property
-    def opens_short_call(self) -> bool:
-        option = self.option
-        return (
-            option is not None
-            and option.right is Right.CALL
-            and self.position_intent is Intent.SELL_TO_OPEN
+            and option.right is right
         )
 
     def apply(self, event: OrderEvent, at: dt.datetime) -> None:
@@ -150,6 +192,8 @@ class Order(msgspec.Struct, kw_only=True):
                 self.failed_at = at
             case OrderEvent.FILL:
                 self.filled_at = at
+            case OrderEvent.REPLACE:
+                self.replaced_at = at
             case OrderEvent.OPEN | OrderEvent.FILL_PART:
                 pass
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 MALFORMED = 40010000
 DUPLICATE_CLIENT_ID = 40010001
 FORBIDDEN = 40310000
+NO_POSITION = 40310000
+SHORT_POSITION = 40310001
 NOT_FOUND = 40410000
+CONFLICT = 40910000
 UNPROCESSABLE = 42210000
 RATE_LIMITED = 42910000
 NOT_OFFERED = 50110000
@@ -33,16 +36,20 @@ def duplicate_client_id() -> Refusal:
     return Refusal(422, DUPLICATE_CLIENT_ID, "client_order_id must be unique")
 
 
-def forbidden(message: str, **details: str) -> Refusal:
-    return Refusal(403, FORBIDDEN, message, **details)
+def forbidden(message: str, code: int = FORBIDDEN, **details: str) -> Refusal:
+    return Refusal(403, code, message, **details)
 
 
 def not_found(message: str) -> Refusal:
     return Refusal(404, NOT_FOUND, message)
 
 
-def unprocessable(message: str) -> Refusal:
-    return Refusal(422, UNPROCESSABLE, message)
+def conflict(message: str) -> Refusal:
+    return Refusal(409, CONFLICT, message)
+
+
+def unprocessable(message: str, **details: object) -> Refusal:
+    return Refusal(422, UNPROCESSABLE, message, **{k: str(v) for k, v in details.items()})
 
 
 def not_offered(what: str) -> Refusal:

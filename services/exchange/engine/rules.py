@@ -7,6 +7,7 @@ anything.
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 
 import msgspec
@@ -14,9 +15,32 @@ import msgspec
 from libs.common.money import CENT, ZERO, decimal_of, on_grid, option_tick, stock_tick
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
 from services.exchange.engine.books import Books
-from services.exchange.engine.orders import Intent, Order, OrderRequest, OrderType, Side
+from services.exchange.engine.order_states import OrderStatus
+from services.exchange.engine.orders import (
+    AUCTIONS,
+    IMMEDIATE,
+    OPPOSITE,
+    Intent,
+    Order,
+    OrderClass,
+    OrderRequest,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from services.exchange.engine.refusals import duplicate_client_id, forbidden, unprocessable
+from services.exchange.prices.calendar import NEW_YORK
 from services.exchange.prices.market import Market, Moment
+from services.exchange.terms import Terms
+
+NOTIONAL_MIN = Decimal(1)
+SIMPLE_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT})
+_DAY_OR_GTC = frozenset({TimeInForce.DAY, TimeInForce.GTC})
+# Auction orders are taken until minutes before the auction, and again from the evening [Alpaca].
+_OPENING_CUTOFF = dt.time(9, 28)
+_CLOSING_CUTOFF = dt.timedelta(minutes=10)
+_EVENING = dt.time(19)
+_OPENING = frozenset({Intent.BUY_TO_OPEN, Intent.SELL_TO_OPEN})
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,14 +50,18 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     reference_price: Decimal
 
 
-def check(request: OrderRequest, books: Books, market: Market, moment: Moment) -> Admitted:
+def check(
+    request: OrderRequest, books: Books, market: Market, moment: Moment, terms: Terms
+) -> Admitted:
     """Raises Refusal; the order may go to the books when it returns."""
     if request.client_order_id in books.client_ids:
         raise duplicate_client_id()
+    if books.configurations.suspend_trade:
+        raise forbidden("new orders are rejected by user request")
     option = request.option
     if option is None:
         return _check_stock(request, books, market, moment)
-    return _check_option(request, option, books, market, moment)
+    return _check_option(request, option, books, market, moment, terms)
 
 
 # --- stocks ------------------------------------------------------------------------------------
@@ -42,28 +70,101 @@ def check(request: OrderRequest, books: Books, market: Market, moment: Moment) -
 def _check_stock(request: OrderRequest, books: Books, market: Market, moment: Moment) -> Admitted:
     if request.symbol not in market.history:
         raise unprocessable(f'asset "{request.symbol}" not found')
-    if request.qty != request.qty.to_integral_value():
-        raise unprocessable("fractional shares are not offered: qty must be whole")
+    _check_fractions(request, books)
+    _check_time_in_force(request, market, moment)
     for name, price in (("limit", request.limit_price), ("stop", request.stop_price)):
         if price is not None and not on_grid(price, stock_tick(price)):
             raise unprocessable(
                 f"invalid {name}_price {price}. sub-penny increment does not fulfill minimum "
                 "pricing criteria"
             )
-    quote = market.stock_quote(request.symbol, moment)
+    reference = _reference(request, market, moment)
+    check_exits(request, reference)
     _check_wash(request, books)
-    reference = decimal_of(quote.ask if request.side is Side.BUY else quote.bid)
     if request.side is Side.SELL:
-        _check_shares(request, books)
+        _check_shares(request, books, reference)
         return Admitted(intent=Intent.SELL_TO_CLOSE, reference_price=reference)
     price = request.limit_price or request.stop_price or reference
-    _check_buying_power(price * request.qty, books.buying_power())
+    cost = request.notional or price * request.qty
+    _check_buying_power(cost, books.buying_power())
     return Admitted(intent=Intent.BUY_TO_OPEN, reference_price=reference)
 
 
-def _check_shares(request: OrderRequest, books: Books) -> None:
+def _check_fractions(request: OrderRequest, books: Books) -> None:
+    whole = request.qty == request.qty.to_integral_value()
+    if whole and request.notional is None:
+        return
+    if not books.configurations.fractional_trading:
+        raise forbidden("fractional trading is not enabled for this account")
+    if request.time_in_force is not TimeInForce.DAY:
+        raise unprocessable("fractional orders must be DAY orders")
+    if request.type is OrderType.TRAILING_STOP:
+        raise unprocessable("fractional orders cannot be trailing_stop orders")
+    if request.order_class is not OrderClass.SIMPLE:
+        raise unprocessable("fractional orders must be simple orders")
+    if request.notional is not None and request.notional < NOTIONAL_MIN:
+        raise forbidden(f"cost basis must be >= minimal amount of order {NOTIONAL_MIN}")
+
+
+def _check_time_in_force(request: OrderRequest, market: Market, moment: Moment) -> None:
+    tif = request.time_in_force
+    if tif in _DAY_OR_GTC:
+        return
+    if request.type not in SIMPLE_TYPES:
+        raise unprocessable(f"time_in_force {tif} goes with market and limit orders only")
+    if request.order_class is not OrderClass.SIMPLE:
+        raise unprocessable(f"time_in_force {tif} goes with simple orders only")
+    if tif in IMMEDIATE and not moment.is_open:
+        raise unprocessable(f"{tif} orders are only accepted during market hours")
+    if tif in AUCTIONS:
+        _check_auction(tif, market, moment)
+
+
+def _check_auction(tif: TimeInForce, market: Market, moment: Moment) -> None:
+    at = moment.now.astimezone(NEW_YORK)
+    session = market.calendar.on(at.date())
+    if session is None or at.time() >= _EVENING:
+        return
+    if tif is TimeInForce.OPG and at.time() >= _OPENING_CUTOFF:
+        raise unprocessable("opg orders are not accepted between 9:28am and 7:00pm ET")
+    if tif is TimeInForce.CLS and moment.now >= session.close - _CLOSING_CUTOFF:
+        raise unprocessable(
+            "cls orders are not accepted from 10 minutes before the close to 7:00pm ET"
+        )
+
+
+def check_exits(request: OrderRequest, reference: Decimal) -> None:
+    """The prices of take-profit and stop-loss must lie on their sides of the entry's [Alpaca]."""
+    if request.order_class is OrderClass.SIMPLE:
+        return
+    exits = request.exits
+    if request.order_class is OrderClass.OCO and request.type is not OrderType.LIMIT:
+        raise unprocessable("oco orders must be limit orders")
+    base = request.limit_price or request.stop_price or reference
+    entry_is_buy = (request.side is Side.BUY) != (request.order_class is OrderClass.OCO)
+    up = 1 if entry_is_buy else -1
+    if request.order_class is OrderClass.OCO:
+        base = reference
+    profit, stop = exits.take_profit, exits.stop
+    for price in (profit, stop, exits.stop_limit):
+        if price is not None and not on_grid(price, stock_tick(price)):
+            raise unprocessable(f"invalid price {price}. sub-penny increment")
+    sign = (">=", "+") if up > 0 else ("<=", "-")
+    if profit is not None and (profit - base) * up < CENT:
+        raise unprocessable(
+            f"take_profit.limit_price must be {sign[0]} base_price {sign[1]} 0.01", base_price=base
+        )
+    sign = ("<=", "-") if up > 0 else (">=", "+")
+    if stop is not None and (base - stop) * up < CENT:
+        raise unprocessable(
+            f"stop_loss.stop_price must be {sign[0]} base_price {sign[1]} 0.01", base_price=base
+        )
+
+
+def _check_shares(request: OrderRequest, books: Books, reference: Decimal) -> None:
     available = max(ZERO, books.shares_free(request.symbol))
-    if request.qty > available:
+    wanted = request.qty if request.notional is None else request.notional / reference
+    if wanted > available:
         raise forbidden(
             f"insufficient qty available for order (requested: {request.qty}, "
             f"available: {available})",
@@ -78,33 +179,53 @@ def _check_shares(request: OrderRequest, books: Books) -> None:
 
 
 def _check_option(
-    request: OrderRequest, option: OptionSymbol, books: Books, market: Market, moment: Moment
+    request: OrderRequest,
+    option: OptionSymbol,
+    books: Books,
+    market: Market,
+    moment: Moment,
+    terms: Terms,
 ) -> Admitted:
     _check_option_form(request)
     contract = market.contract(request.symbol, moment)
-    if contract is None or option.adjusted:
+    if contract is None or (option.adjusted and not books.held(request.symbol)):
         raise unprocessable(f"asset {request.symbol} is not found or not tradable")
-    if option.expiration < moment.now.date() or (
-        option.expiration == moment.session.date and not moment.is_open
-    ):
-        raise unprocessable(f"contract {request.symbol} is expired")
+    _check_alive(option, moment)
     if request.type is OrderType.MARKET and not moment.is_open:
         raise unprocessable("options market orders are only allowed during market hours")
     for price in (request.limit_price, request.stop_price):
         if price is not None:
             _check_option_price(price, penny=contract.penny)
     intent = _intent(request, books)
+    if option.expiration == moment.session.date and intent in _OPENING:
+        left = moment.session.minutes - moment.minute
+        if left <= terms.expiry_opening_cutoff_minutes:
+            raise unprocessable(
+                f"contract {request.symbol} expires today: no opening orders in the last "
+                f"{terms.expiry_opening_cutoff_minutes} minutes"
+            )
     _check_wash(request, books)
-    quotes = market.option_quotes(contract, moment.session, moment.minute, moment.minute)
-    side = quotes.ask if request.side is Side.BUY else quotes.bid
-    reference = decimal_of(float(side[0]))
+    reference = _reference(request, market, moment)
     _check_account(request, option, intent, books, reference)
     return Admitted(intent=intent, reference_price=reference)
+
+
+def _check_alive(option: OptionSymbol, moment: Moment) -> None:
+    today = moment.now.astimezone(NEW_YORK).date()
+    ended = option.expiration == moment.session.date and moment.now >= moment.session.close
+    if option.expiration < today or ended:
+        raise unprocessable(f"contract {option} is expired")
 
 
 def _check_option_form(request: OrderRequest) -> None:
     if request.type is OrderType.TRAILING_STOP:
         raise unprocessable("trailing_stop orders are not supported for options")
+    if request.time_in_force not in _DAY_OR_GTC:
+        raise unprocessable("options orders must have time_in_force day or gtc")
+    if request.order_class is not OrderClass.SIMPLE:
+        raise unprocessable(f"order_class {request.order_class} does not go with options")
+    if request.notional is not None:
+        raise unprocessable("notional orders are not supported for options")
     if request.qty != request.qty.to_integral_value():
         raise unprocessable("options qty must be a whole number of contracts")
 
@@ -134,7 +255,7 @@ def _intent(request: OrderRequest, books: Books) -> Intent:
 def _check_account(
     request: OrderRequest, option: OptionSymbol, intent: Intent, books: Books, reference: Decimal
 ) -> None:
-    if books.options_level < 1:
+    if books.level < 1:
         raise forbidden("account not eligible to trade options")
     price = request.limit_price or request.stop_price or reference
     cost = price * request.qty * SHARES_PER_CONTRACT
@@ -144,7 +265,7 @@ def _check_account(
         case Intent.SELL_TO_OPEN:
             _check_covered(request, option, books)
         case Intent.BUY_TO_OPEN:
-            if books.options_level < 2:
+            if books.level < 2:
                 raise forbidden("account not eligible to trade long option contracts")
             _check_buying_power(cost, books.buying_power())
         case Intent.BUY_TO_CLOSE | Intent.SELL_TO_CLOSE:
@@ -191,6 +312,13 @@ def _check_contracts(request: OrderRequest, books: Books) -> None:
 # --- both --------------------------------------------------------------------------------------
 
 
+def _reference(request: OrderRequest, market: Market, moment: Moment) -> Decimal:
+    """The quote that the order meets, dollars a share."""
+    quotes = market.session_quotes(request.symbol, moment.session)
+    side = quotes.ask if request.side is Side.BUY else quotes.bid
+    return decimal_of(float(side[moment.minute]))
+
+
 def _check_buying_power(cost: Decimal, available: Decimal) -> None:
     if cost > available:
         raise forbidden(
@@ -202,8 +330,8 @@ def _check_buying_power(cost: Decimal, available: Decimal) -> None:
 
 def _check_wash(request: OrderRequest, books: Books) -> None:
     """An order that could trade against the account's own resting one is refused."""
-    for resting in books.open_on(request.symbol):
-        if resting.side is not request.side and _could_meet(request, resting):
+    for resting in books.resting(request.symbol, OPPOSITE[request.side]):
+        if resting.status is not OrderStatus.HELD and _could_meet(request, resting):
             raise forbidden(
                 "potential wash trade detected. use complex orders",
                 reject_reason="opposite side order exists",

@@ -1,4 +1,4 @@
-"""What the close of a session does: orders end, contracts expire, are assigned or exercised.
+"""What the end of a session does: orders end, contracts expire, are assigned or exercised.
 
 An option in the money by a cent or more at the close of its expiration day is exercised (OCC
 rule 805, exercise by exception). Positions and cash change at once; the rows that tell of it are
@@ -12,28 +12,47 @@ from decimal import Decimal
 
 from libs.common.money import CENT, ZERO, decimal_of
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
-from services.exchange.engine.bookings import book_delivery, book_expiration, book_liquidation
-from services.exchange.engine.books import Books, Position
-from services.exchange.engine.marks import equity
+from services.exchange.engine import linked
+from services.exchange.engine.assignment import assign_early
+from services.exchange.engine.bookings import (
+    When,
+    book_delivery,
+    book_expiration,
+    book_liquidation,
+    option_of,
+)
+from services.exchange.engine.books import Books
+from services.exchange.engine.marks import closing_price, equity
 from services.exchange.engine.order_states import OrderEvent
 from services.exchange.engine.orders import TimeInForce
+from services.exchange.engine.positions import Position
 from services.exchange.prices.calendar import Session
 from services.exchange.prices.market import Market
+from services.exchange.terms import Terms
+
+MOVES_KEPT = dt.timedelta(days=45)
 
 
-def close_session(books: Books, market: Market, session: Session) -> None:
+def close_session(books: Books, market: Market, terms: Terms, session: Session) -> None:
     """Settle the session that ended; the books then wait for the next one."""
     _end_orders(books, session)
-    known = market.calendar.session(session.index + 1).open
+    when = When(session.close, market.calendar.session(session.index + 1).open)
     for position, option in _expiring(books, session):
-        _settle(books, market, session, position, option, known)
+        _settle(books, market, session, position, option, when, terms)
+    assign_early(books, market, terms, session, when)
     books.last_equity = equity(market, books, market.moment(session.close))
+    books.equity_closes.append((session.date, books.last_equity))
+    oldest = session.close - MOVES_KEPT
+    if books.moves and books.moves[0].at < oldest:
+        books.moves = [move for move in books.moves if move.at >= oldest]
     books.day, books.minute, books.now = session.index + 1, -1, session.close
     books.touch()
 
 
 def _end_orders(books: Books, session: Session) -> None:
     for order in list(books.open_orders.values()):
+        if not order.working:
+            continue  # ended with the one it is linked to
         option = order.option
         if option is not None and option.expiration <= session.date:
             books.apply(order, OrderEvent.EXPIRE, session.close)
@@ -41,6 +60,7 @@ def _end_orders(books: Books, session: Session) -> None:
             of_day = order.time_in_force is TimeInForce.DAY
             event = OrderEvent.EXPIRE if of_day else OrderEvent.CANCEL
             books.apply(order, event, session.close)
+            linked.after_end(books, order, session.close)
 
 
 def _expiring(books: Books, session: Session) -> list[tuple[Position, OptionSymbol]]:
@@ -60,26 +80,50 @@ def _settle(
     session: Session,
     position: Position,
     option: OptionSymbol,
-    known: dt.datetime,
+    when: When,
+    terms: Terms,
 ) -> None:
-    close = decimal_of(market.history.close(option.underlying, session.index))
-    value = intrinsic(option, close)
-    if value < CENT:
-        book_expiration(books, position, session, known)
-    elif position.qty < 0 or _can_exercise(books, position, option):
-        book_delivery(books, position, session, known)
+    close = closing_price(market, option.underlying, session)
+    value = intrinsic(position, close)
+    refused = position.qty > 0 and position.symbol in books.do_not_exercise
+    if refused:
+        books.do_not_exercise.remove(position.symbol)
+    if value < CENT or refused:
+        book_expiration(books, position, when)
+    elif position.qty < 0 or can_exercise(books, position, position.qty):
+        book_delivery(books, position, abs(position.qty), when)
     else:
-        book_liquidation(books, position, value, session)
+        book_liquidation(books, position, value.quantize(CENT), session.close, terms)
 
 
-def _can_exercise(books: Books, position: Position, option: OptionSymbol) -> bool:
-    shares = position.qty * SHARES_PER_CONTRACT
+def liquidate(books: Books, market: Market, terms: Terms, session: Session, minute: int) -> None:
+    """Late on expiration day the broker sells what is in the money and cannot be exercised."""
+    at = session.open + dt.timedelta(minutes=minute)
+    for position, option in _expiring(books, session):
+        price = decimal_of(float(market.session_quotes(option.underlying, session).value[minute]))
+        exercised = position.qty < 0 or can_exercise(books, position, position.qty)
+        unwanted = position.symbol in books.do_not_exercise
+        if exercised or unwanted or intrinsic(position, price) < CENT:
+            continue
+        bid = float(market.session_quotes(position.symbol, session).bid[minute])
+        if bid <= 0:
+            continue
+        for order in books.open_on(position.symbol):
+            books.apply(order, OrderEvent.CANCEL, at)
+        book_liquidation(books, position, decimal_of(bid), at, terms)
+
+
+def can_exercise(books: Books, position: Position, contracts: Decimal) -> bool:
+    """Whether the cash for a call's shares, or the shares for a put, are free."""
+    option = option_of(position)
     if option.right is Right.CALL:
-        return shares * option.strike <= books.buying_power()
-    return shares <= books.shares_free(option.underlying)
+        return contracts * SHARES_PER_CONTRACT * option.strike <= books.buying_power()
+    return contracts * position.deliverable <= books.shares_free(option.underlying)
 
 
-def intrinsic(option: OptionSymbol, price: Decimal) -> Decimal:
-    """What exercise would bring, in dollars a share."""
-    gain = price - option.strike if option.right is Right.CALL else option.strike - price
+def intrinsic(position: Position, price: Decimal) -> Decimal:
+    """What exercise would bring at that price of the stock, in dollars for each of 100 shares."""
+    option = option_of(position)
+    delivered = price * position.deliverable / SHARES_PER_CONTRACT
+    gain = delivered - option.strike if option.right is Right.CALL else option.strike - delivered
     return max(gain, ZERO)

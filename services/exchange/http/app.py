@@ -1,21 +1,19 @@
-"""The HTTP face: routes, authentication, rate limits, and errors in Alpaca's shape.
+"""The HTTP face: authentication, rate limits, dispatch, and errors in Alpaca's shape.
 
-Endpoints are plain functions of a Call; everything of starlette's is here.
+Endpoints are plain functions of a Call. A bare ASGI application: the request is read from the
+scope as it stands, because an order must be answered in little more time than the server itself
+takes (see docs/decisions, "The exchange's face").
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from services.exchange.engine.refusals import (
     RATE_LIMITED,
@@ -24,181 +22,189 @@ from services.exchange.engine.refusals import (
     not_found,
     not_offered,
 )
-from services.exchange.http import market_data, option_contracts, trading
-from services.exchange.http.call import Call, MultiStatus
-from services.exchange.http.rate_limit import RateLimit
-from services.exchange.venue import SYNTHETIC_NOTE, Venue
+from services.exchange.http.call import Call, Encoded, MultiStatus
+from services.exchange.http.rate_limit import Headers, RateLimit
+from services.exchange.http.routes import Found, Routes
+from services.exchange.prices.market import Moment
+from services.exchange.venue import Tenant, Venue
 
-Endpoint = Callable[[Call], Any]
-Handler = Callable[[Request], Awaitable[Response]]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Journal = Callable[[Call, str, str, str], None]
+
 BODY_BYTES_MAX = 1_000_000
 INTERNAL_ERROR = 50010000
+SIM = "sim"  # the family of what is not Alpaca's: needs no keys, is not counted, meets no faults
+_JSON = b"application/json"
+_UNAUTHORIZED = msgspec.json.encode({"message": "unauthorized"})
 _log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
 
-TRADING: dict[tuple[str, str], Endpoint] = {
-    ("GET", "/v2/account"): trading.account,
-    ("GET", "/v2/account/activities"): trading.activities,
-    ("GET", "/v2/account/activities/{type}"): trading.activities,
-    ("GET", "/v2/clock"): trading.clock,
-    ("GET", "/v2/calendar"): trading.calendar,
-    ("GET", "/v2/assets"): trading.assets,
-    ("GET", "/v2/assets/{symbol}"): trading.asset,
-    ("GET", "/v2/positions"): trading.positions,
-    ("GET", "/v2/positions/{symbol}"): trading.position,
-    ("POST", "/v2/orders"): trading.submit_order,
-    ("GET", "/v2/orders"): trading.orders,
-    ("DELETE", "/v2/orders"): trading.cancel_orders,
-    ("GET", "/v2/orders:by_client_order_id"): trading.order_by_client_id,
-    ("GET", "/v2/orders/{order_id}"): trading.order,
-    ("DELETE", "/v2/orders/{order_id}"): trading.cancel_order,
-    ("GET", "/v2/options/contracts"): option_contracts.contracts,
-    ("GET", "/v2/options/contracts/{symbol}"): option_contracts.contract,
-}
-MARKET_DATA: dict[tuple[str, str], Endpoint] = {
-    ("GET", "/v2/stocks/snapshots"): market_data.stock_snapshots,
-    ("GET", "/v2/stocks/quotes/latest"): market_data.latest_quotes,
-    ("GET", "/v2/stocks/trades/latest"): market_data.latest_trades,
-    ("GET", "/v2/stocks/bars/latest"): market_data.latest_bars,
-    ("GET", "/v2/stocks/bars"): market_data.bars,
-    ("GET", "/v1beta1/options/snapshots"): market_data.symbol_snapshots,
-    ("GET", "/v1beta1/options/snapshots/{underlying}"): market_data.chain_snapshots,
-    ("GET", "/v1beta1/options/quotes/latest"): market_data.latest_option_quotes,
-    ("GET", "/v1beta1/options/trades/latest"): market_data.latest_option_trades,
-}
+
+class _Answer(msgspec.Struct, frozen=True):
+    status: int
+    body: bytes = b""
+    media_type: bytes = _JSON
+    headers: Headers = []
+
+
+class _GoneError(Exception):
+    """The client left before its request had arrived."""
 
 
 class Face:
-    """Turns requests into calls. Trading and market data are limited apart, as Alpaca does."""
+    """The ASGI application for HTTP. `journal` is called with each request that changed something,
+    before it is answered; it may raise OSError, and the request is then answered with an error."""
 
     def __init__(
-        self, venue: Venue, *, key: str, secret: str, rate_limit_per_minute: int, speed: float
+        self, venue: Venue, routes: Routes, *, rate_limit_per_minute: int, journal: Journal
     ) -> None:
         self._venue = venue
-        self._key, self._secret = key.encode(), secret.encode()
+        self._routes = routes
         self._rate_limit_per_minute = rate_limit_per_minute
-        self._speed = speed
+        self._limits: dict[tuple[str, str], RateLimit] = {}
+        self._journal = journal
 
-    def routes(self) -> list[Route]:
-        routes = []
-        for endpoints in (TRADING, MARKET_DATA):
-            limit = RateLimit(self._rate_limit_per_minute)
-            for (method, path), endpoint in endpoints.items():
-                handler = self._handler(endpoint, limit)
-                routes.append(Route(path, handler, methods=[method]))
-        return [
-            Route("/sim/health", self._health, methods=["GET"]),
-            Route("/sim/state", self._state, methods=["GET"]),
-            *routes,
-        ]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await _body(receive)
+        except _GoneError:
+            return
+        except Refusal as refusal:
+            answer = _refused(refusal, [])
+        else:
+            answer = self.answer(scope, body)
+        await _send(send, answer)
 
-    def _handler(self, endpoint: Endpoint, limit: RateLimit) -> Handler:
-        async def handle(request: Request) -> Response:
-            body = await _body(request)  # before time is read: it may take long to arrive
-            if not self._authentic(request):
-                return _json({"message": "unauthorized"}, 401)
-            self._venue.begin()
-            moment = self._venue.advance()
-            if not self._venue.ended and not limit.allow(moment.now):
-                error = {"code": RATE_LIMITED, "message": "rate limit exceeded"}
-                return _json(error, 429, limit.headers())
-            call = Call(
-                venue=self._venue,
-                moment=moment,
-                query=request.query_params,
-                path=request.path_params,
-                body=body,
+    def answer(self, scope: Scope, body: bytes) -> _Answer:
+        method, path = scope["method"], scope["path"]
+        found = self._routes.find(method, path)
+        if found is None:
+            return _refused(self._no_such(method, path), [])
+        if found.route.family == SIM:
+            return self._perform(found, scope, body, None, [])
+        tenant = self._who(scope["headers"])
+        if tenant is None:
+            return _Answer(401, _UNAUTHORIZED)
+        self._venue.begin()
+        limit = self._limit(tenant, found)
+        allowed = self._venue.ended or limit.allow(self._venue.pace_seconds)
+        headers = limit.headers()
+        if not allowed:
+            return _Answer(
+                429,
+                _encode({"code": RATE_LIMITED, "message": "rate limit exceeded"}),
+                headers=headers,
             )
-            answer = endpoint(call)
-            self._venue.save_changes()
-            return _success(answer, limit.headers())
+        return self._perform(found, scope, body, tenant, headers)
 
-        return handle
+    def _perform(
+        self, found: Found, scope: Scope, body: bytes, tenant: Tenant | None, headers: Headers
+    ) -> _Answer:
+        query = scope["query_string"].decode("latin-1")
+        try:
+            call = self.call(found, query, body, tenant)
+            revision = self._venue.revision_of(tenant)
+            result = found.route.endpoint(call)
+            if self._venue.revision_of(tenant) != revision:
+                self._journal(call, scope["method"], scope["path"], query)
+            if tenant is not None:
+                self._venue.tell(tenant)
+        except Refusal as refusal:
+            return _refused(refusal, headers)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            error = {"code": INTERNAL_ERROR, "message": "internal error of the simulation"}
+            return _Answer(500, _encode(error), headers=headers)
+        return _success(result, headers)
 
-    def _authentic(self, request: Request) -> bool:
-        headers = request.headers
-        key = headers.get("APCA-API-KEY-ID", "").encode()
-        secret = headers.get("APCA-API-SECRET-KEY", "").encode()
-        return hmac.compare_digest(key, self._key) and hmac.compare_digest(secret, self._secret)
+    def call(self, found: Found, query: str, body: bytes, tenant: Tenant | None) -> Call:
+        """The request at the present moment."""
+        venue = self._venue
+        moment = venue.advance() if tenant is None else venue.play(tenant)
+        return self.call_at(found, query, body, tenant, moment)
 
-    async def _health(self, _: Request) -> Response:
-        return _json({"status": "ok"}, 200)
-
-    async def _state(self, _: Request) -> Response:
-        venue, books = self._venue, self._venue.exchange.books
-        moment = venue.market.moment(venue.now())
-        return _json(
-            {
-                "simulated_time": moment.now,
-                "is_open": moment.is_open,
-                "waiting_for_client": venue.waiting,
-                "ended": venue.ended,
-                "speed": self._speed,
-                "seed": venue.market.seed,
-                "symbols": venue.market.history.symbols,
-                "open_orders": len(books.open_orders),
-                "positions": len(books.positions),
-                "note": SYNTHETIC_NOTE,
-            },
-            200,
+    def call_at(
+        self, found: Found, query: str, body: bytes, tenant: Tenant | None, moment: Moment
+    ) -> Call:
+        return Call(
+            venue=self._venue,
+            moment=moment,
+            query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
+            path=found.parameters,
+            body=body,
+            holder=tenant,
         )
 
+    def _who(self, headers: Headers) -> Tenant | None:
+        key = secret = b""
+        for name, value in headers:
+            if name == b"apca-api-key-id":
+                key = value
+            elif name == b"apca-api-secret-key":
+                secret = value
+        tenant = self._venue.tenants.get(key.decode("latin-1"))
+        if tenant is None or not hmac.compare_digest(secret, tenant.secret.encode()):
+            return None
+        return tenant
 
-def make_app(face: Face) -> Starlette:
-    return Starlette(
-        routes=face.routes(),
-        exception_handlers={
-            Refusal: _refused,
-            HTTPException: _no_such_route,
-            ClientDisconnect: _gone,
-            Exception: _failed,
-        },
-    )
+    def _limit(self, tenant: Tenant, found: Found) -> RateLimit:
+        """Trading and market data are counted apart, as Alpaca does."""
+        which = (tenant.key, found.route.family)
+        limit = self._limits.get(which)
+        if limit is None:
+            limit = self._limits[which] = RateLimit(self._rate_limit_per_minute)
+        return limit
 
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise malformed(f"request body is longer than {BODY_BYTES_MAX} bytes")
-    return bytes(body)
-
-
-def _json(content: Any, status: int, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        msgspec.json.encode(content), status, headers=headers, media_type="application/json"
-    )
-
-
-def _success(answer: Any, headers: dict[str, str]) -> Response:
-    if answer is None:
-        return Response(status_code=204, headers=headers)
-    if isinstance(answer, MultiStatus):
-        return _json(answer.parts, 207, headers)
-    return _json(answer, 200, headers)
+    def _no_such(self, method: str, path: str) -> Refusal:
+        what = f"{method} {path[:200]}"
+        if self._routes.knows_path(path):
+            return not_offered(what)
+        return not_found(f"{what} is not offered by the simulated exchange")
 
 
-def _answer(refusal: Refusal) -> Response:
+async def _body(receive: Receive) -> bytes:
+    """Raises Refusal for a body that is too long, _GoneError when the client leaves."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _GoneError
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False) and len(body) <= BODY_BYTES_MAX:
+        return body
+    parts = bytearray(body)
+    while message.get("more_body", False):
+        if len(parts) > BODY_BYTES_MAX:
+            break
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        parts += message.get("body", b"")
+    if len(parts) > BODY_BYTES_MAX:
+        raise malformed(f"request body is longer than {BODY_BYTES_MAX} bytes")
+    return bytes(parts)
+
+
+async def _send(send: Send, answer: _Answer) -> None:
+    headers = [*answer.headers]
+    if answer.status != 204:
+        headers.append((b"content-type", answer.media_type))
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _success(result: Any, headers: Headers) -> _Answer:
+    if result is None:
+        return _Answer(204, headers=headers)
+    if isinstance(result, MultiStatus):
+        return _Answer(207, _encode(result.parts), headers=headers)
+    if isinstance(result, Encoded):
+        return _Answer(200, result.body, result.media_type.encode(), headers)
+    return _Answer(200, _encode(result), headers=headers)
+
+
+def _refused(refusal: Refusal, headers: Headers) -> _Answer:
     content = {"code": refusal.code, "message": refusal.message, **refusal.details}
-    return _json(content, refusal.status)
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    return _answer(error) if isinstance(error, Refusal) else await _failed(_, error)
-
-
-async def _no_such_route(request: Request, error: Exception) -> Response:
-    what = f"{request.method} {request.url.path[:200]}"
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    if status == 405:
-        return _answer(not_offered(what))
-    return _answer(not_found(f"{what} is not offered by the simulated exchange"))
-
-
-async def _gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=400)  # nobody is there to read it
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _json({"code": INTERNAL_ERROR, "message": "internal error of the simulation"}, 500)
+    return _Answer(refusal.status, _encode(content), headers=headers)

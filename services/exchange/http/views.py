@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from libs.common.money import ZERO
-from services.exchange.engine.books import Activity, Books, Position
+from services.exchange.engine.books import Books
 from services.exchange.engine.marks import mark, market_value
 from services.exchange.engine.orders import Order
+from services.exchange.engine.positions import Activity, Position
+from services.exchange.engine.updates import OrderUpdate
 from services.exchange.prices.calendar import NEW_YORK, Calendar, Session
 from services.exchange.prices.listing import Contract
 from services.exchange.prices.market import Market, Moment
@@ -22,6 +25,7 @@ NASDAQ = frozenset({"AAPL", "AMD", "MSFT", "PEP"})
 _CENT = Decimal("0.01")
 
 
+@lru_cache(maxsize=65_536)
 def asset_id(symbol: str) -> str:
     return str(uuid.uuid5(_ASSETS, symbol))
 
@@ -48,8 +52,8 @@ def _time(value: dt.datetime | None) -> str | None:
     return None if value is None else rfc3339(value)
 
 
-def order_view(order: Order) -> View:
-    return {
+def order_view(order: Order, legs: list[Order] | None = None) -> View:
+    view = {
         "id": order.id,
         "client_order_id": order.client_order_id,
         "created_at": rfc3339(order.created_at),
@@ -60,17 +64,17 @@ def order_view(order: Order) -> View:
         "expires_at": rfc3339(order.expires_at),
         "canceled_at": _time(order.canceled_at),
         "failed_at": _time(order.failed_at),
-        "replaced_at": None,
-        "replaced_by": None,
-        "replaces": None,
+        "replaced_at": _time(order.replaced_at),
+        "replaced_by": order.replaced_by,
+        "replaces": order.replaces,
         "asset_id": asset_id(order.symbol),
         "symbol": order.symbol,
         "asset_class": "us_option" if order.option else "us_equity",
-        "notional": None,
-        "qty": plain(order.qty),
+        "notional": _optional(order.notional),
+        "qty": None if order.notional is not None else plain(order.qty),
         "filled_qty": plain(order.filled_qty),
         "filled_avg_price": _optional(order.filled_avg_price),
-        "order_class": "simple",
+        "order_class": order.order_class.value,
         "order_type": order.type.value,
         "type": order.type.value,
         "side": order.side.value,
@@ -80,11 +84,31 @@ def order_view(order: Order) -> View:
         "stop_price": _optional(order.stop_price),
         "status": order.status.value,
         "extended_hours": False,
-        "legs": None,
+        "legs": None if legs is None else [order_view(leg) for leg in legs],
         "trail_percent": _optional(order.trail_percent),
         "trail_price": _optional(order.trail_price),
         "hwm": _optional(order.hwm),
     }
+    if order.group_id is not None:
+        view["group_id"] = order.group_id
+    return view
+
+
+def update_view(update: OrderUpdate) -> View:
+    """The `data` of a `trade_updates` message."""
+    view: View = {
+        "event": update.event,
+        "timestamp": rfc3339(update.at),
+        "at": rfc3339(update.at),
+        "event_id": update.execution_id,
+        "execution_id": update.execution_id,
+        "order": order_view(update.order),
+    }
+    if update.price is not None:
+        view["price"] = _optional(update.price)
+        view["qty"] = _optional(update.qty)
+        view["position_qty"] = _optional(update.position_qty)
+    return view
 
 
 def position_view(books: Books, market: Market, position: Position, moment: Moment) -> View:
@@ -157,7 +181,7 @@ def account_view(books: Books, market: Market, moment: Moment) -> View:
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
         "options_approved_level": books.options_level,
-        "options_trading_level": books.options_level,
+        "options_trading_level": books.level,
         "trading_blocked": False,
         "account_blocked": False,
         "transfers_blocked": False,
@@ -197,6 +221,8 @@ def activity_view(activity: Activity) -> View:
     }
     if activity.price is not None:
         row["price"] = plain(activity.price)
+    if activity.per_share_amount is not None:
+        row["per_share_amount"] = plain(activity.per_share_amount)
     return row
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from libs.common.symbols import parse_option_symbol, underlying_of
 from services.exchange.prices import chains, volatility
+from services.exchange.prices.actions import Actions, CashDividend, Split
 from services.exchange.prices.calendar import Calendar, Session
 from services.exchange.prices.chains import Chain, Levels, Quotes
 from services.exchange.prices.draws import key_of, uniform
@@ -24,6 +25,7 @@ from services.exchange.prices.paths import Paths
 
 STOCK_SPREAD_SHARE = 0.00005  # half a basis point on each side
 CHAINS_KEPT = 64
+SESSION_QUOTES_KEPT = 4096
 FIRST_DAY = SHORT_WINDOW + 1  # the first session with enough returns before it
 
 
@@ -50,16 +52,21 @@ class Market:
         self.calendar = calendar
         self.history = history
         self.seed = seed
+        self.actions = Actions()
         self.listings = Listings(calendar, history, seed)
         self._paths = Paths(history, seed)
         self._levels = lru_cache(maxsize=1024)(self._levels_of)
         self._closing = lru_cache(maxsize=CHAINS_KEPT)(self._closing_of)
+        self._session_quotes = lru_cache(maxsize=SESSION_QUOTES_KEPT)(self._session_quotes_of)
         self._chain = lru_cache(maxsize=CHAINS_KEPT)(self._chain_of)
 
     @property
     def last_day(self) -> int:
         """Index of the last session with prices."""
         return len(self.history) - 1
+
+    def inject(self, action: CashDividend | Split, today: dt.date) -> None:
+        raise NotImplementedError(action, today)
 
     def moment(self, now: dt.datetime) -> Moment:
         """Before an open: the close of the session before. After the data's end: its close."""
@@ -124,6 +131,18 @@ class Market:
             levels=self._levels(contract.underlying, session.index),
             seed=self.seed,
         )
+
+    def session_quotes(self, symbol: str, session: Session) -> Quotes:
+        """Bid, ask and value at each minute of the session, 0 (the open) to `minutes`.
+
+        Raises KeyError for an option that is not listed then.
+        """
+        return self._session_quotes(symbol, session)
+
+    def _session_quotes_of(self, symbol: str, session: Session) -> Quotes:
+        if symbol in self.history:
+            return stock_quotes(self.path(symbol, session))
+        return self.option_quotes(self.listed(symbol, session), session, 0, session.minutes)
 
     def closing_values(self, listing: Listing, moment: Moment) -> Floats:
         """What today's contracts were worth at the close before, in whole cents."""

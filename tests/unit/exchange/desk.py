@@ -6,10 +6,11 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from services.exchange.engine.account import Exchange, open_books
+from services.exchange.engine.account import Account, open_books
 from services.exchange.engine.marks import equity
 from services.exchange.engine.orders import Order
 from services.exchange.prices.market import Market, Moment
+from services.exchange.terms import Terms
 
 
 class Desk:
@@ -18,10 +19,17 @@ class Desk:
     def __init__(self, market: Market, start: dt.date, **account: Any) -> None:
         self.market = market
         self.start = market.calendar.session(market.calendar.first_from(start))
-        terms = {"cash": Decimal(50_000), "stocks": {}, "options_level": 3} | account
-        partial_fill_rate = terms.pop("partial_fill_rate", 0.0)
-        books = open_books(market, start=self.start, **terms)
-        self.exchange = Exchange(market, books, partial_fill_rate)
+        fields = {"cash": Decimal(50_000), "stocks": {}, "options_level": 3} | account
+        stocks = fields.pop("stocks")
+        terms = Terms(early_assignment_rate=0.0, **fields.pop("terms", {}))
+        books = open_books(
+            market,
+            at=self.start.open,
+            positions={symbol: (qty, None) for symbol, qty in stocks.items()},
+            seed=market.seed,
+            **fields,
+        )
+        self.exchange = Account(market, books, terms)
         self.books = books
         self.now = self.start.open
 

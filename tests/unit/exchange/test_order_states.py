@@ -50,8 +50,8 @@ def test_every_state_has_a_row_and_leads_to_known_states() -> None:
     assert {s for row in TRANSITIONS.values() for s in row.values()} <= set(OrderStatus)
 
 
-def test_final_states_are_the_four_that_alpaca_ends_with() -> None:
-    assert {s.value for s in FINAL} == {"filled", "canceled", "expired", "rejected"}
+def test_final_states_are_those_that_alpaca_ends_with() -> None:
+    assert {s.value for s in FINAL} == {"filled", "canceled", "expired", "rejected", "replaced"}
 
 
 @pytest.mark.parametrize(("status", "event"), ABSENT)

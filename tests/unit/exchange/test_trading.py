@@ -127,7 +127,7 @@ def test_a_short_put_holds_its_strike_in_cash_until_bought_back(desk: Open) -> N
 
 
 def test_partial_fills_come_at_the_seeded_rate_and_add_up(desk: Open) -> None:
-    it = desk(partial_fill_rate=0.999)
+    it = desk(terms={"partial_fill_rate": 0.999})
     order = it.send("KO", "buy", 100)
     assert (order.status, order.filled_qty) == ("partially_filled", 50)
     it.goto(0, 30)
@@ -162,7 +162,7 @@ def test_a_stop_that_would_overspend_when_elected_is_rejected(desk: Open) -> Non
         ({"type": "trailing_stop", "trail_percent": 5}, (422, 42210000)),
         ({"limit_price": 0.30, "position_intent": "sell_to_close"}, (422, 42210000)),
         ({"limit_price": 0.30, "qty": 11}, (403, 40310000)),  # 52,800 of collateral
-        ({"limit_price": 0.30, "time_in_force": "ioc"}, (501, 50110000)),
+        ({"limit_price": 0.30, "time_in_force": "ioc"}, (422, 42210000)),
         ({"limit_price": 0.30, "extended_hours": True}, (501, 50110000)),
         ({"limit_price": 0.30, "client_order_id": "x" * 129}, (422, 42210000)),
     ],
@@ -182,7 +182,7 @@ def test_an_order_to_sell_a_put_is_refused(
         ("KO200131P00048000", "sell", {"limit_price": 1}),  # expired
         ("KO200221P00048250", "sell", {"limit_price": 1}),  # no such strike
         ("KO", "buy", {"limit_price": 50.123}),
-        ("KO", "buy", {"qty": 0.5}),
+        ("KO", "buy", {"qty": 0.5, "time_in_force": "gtc"}),
         ("KO", "buy", {"limit_price": 50, "stop_price": 49}),
         ("KO", "sell", {"type": "trailing_stop"}),
         ("KO", "sell", {"type": "trailing_stop", "trail_percent": 1, "trail_price": 1}),
