@@ -13,7 +13,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chain, greeks, planner_process, planning
+from benchmarks import (
+    chain,
+    exchange_orders,
+    exchange_steps,
+    greeks,
+    planner_process,
+    planning,
+)
 from benchmarks.result import Result
 
 BENCHMARKS: tuple[Callable[[], list[Result]], ...] = (
@@ -21,6 +28,8 @@ BENCHMARKS: tuple[Callable[[], list[Result]], ...] = (
     chain.run,
     planner_process.run,
     planning.run,
+    exchange_orders.run,
+    exchange_steps.run,
 )
 
 

@@ -93,7 +93,6 @@ class StateFile:
         if self._journal is None:
             return
         self._journal.write(msgspec.json.encode(entry) + b"\n")
-        self._journal.flush()
         self.sequence = entry.n
         self._lines += 1
 
@@ -110,7 +109,7 @@ class StateFile:
         temporary.write_bytes(msgspec.json.encode(state))
         os.replace(temporary, self._path)
         self.close()
-        self._journal = self._journal_path.open("wb")
+        self._journal = self._journal_path.open("wb", buffering=0)
         self._lines = 0
 
     def close(self) -> None:

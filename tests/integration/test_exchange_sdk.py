@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from urllib.parse import quote
@@ -431,10 +432,11 @@ def test_time_waits_for_the_first_client_then_runs_and_stops_at_the_datas_end() 
         assert state["waiting_for_client"]
         assert state["simulated_time"] == "2022-12-27T14:30:00Z"
         running.trading().get_account()
-        for _ in range(200):
+        for _ in range(1_000):
             state = requests.get(f"{running.url}/sim/state", timeout=5).json()
             if state["ended"]:
                 break
+            time.sleep(0.01)
         assert state["simulated_time"] == "2022-12-28T21:00:00Z"
         assert not running.trading().get_clock().is_open
         assert "synthetic" in state["note"]

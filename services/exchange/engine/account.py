@@ -19,7 +19,7 @@ from services.exchange.engine.corporate import open_session
 from services.exchange.engine.day import TradingDay
 from services.exchange.engine.marks import mark_at
 from services.exchange.engine.order_requests import parse_order, parse_replacement
-from services.exchange.engine.order_states import REPLACEABLE, OrderEvent
+from services.exchange.engine.order_states import REPLACEABLE, OrderEvent, OrderStatus
 from services.exchange.engine.orders import (
     IMMEDIATE,
     Order,
@@ -90,12 +90,15 @@ class Account:
         self.books = books
         self.terms = terms
         self._day: TradingDay | None = None
+        self._moment: Moment | None = None
 
     # --- time --------------------------------------------------------------------------------
 
     def advance(self, now: dt.datetime) -> Moment:
         """Play the market up to `now`; time never goes back."""
         books = self.books
+        if self._moment is not None and now <= self._moment.now:
+            return self._moment
         now = max(now, books.now)
         while books.day <= self.market.last_day:
             session = self._session()
@@ -110,7 +113,8 @@ class Account:
             close_session(books, self.market, self.terms, session)
             self._day = None
         books.now = now
-        return self.market.moment(now)
+        self._moment = self.market.moment(now)
+        return self._moment
 
     def _session(self) -> Session:
         return self.market.calendar.session(self.books.day)
@@ -187,6 +191,7 @@ class Account:
             updated_at=now,
             expires_at=self._expires_at(request, moment),
             reference_price=admitted.reference_price,
+            status=OrderStatus.NEW if moment.is_open else OrderStatus.ACCEPTED,
             limit_price=request.limit_price,
             stop_price=request.stop_price,
             trail_price=request.trail_price,
@@ -204,14 +209,11 @@ class Account:
         books = self.books
         both = [order, *(books.open_orders[leg] for leg in order.legs if leg in books.open_orders)]
         working = [one for one in both if one.parent is None or one.twin == order.id]
-        if not moment.is_open:
-            for one in working:
-                books.tell("accepted", one, moment.now)
-            return msgspec.structs.replace(order)
         for one in working:
-            if OrderEvent.OPEN in one.possible:
-                books.apply(one, OrderEvent.OPEN, moment.now)
+            books.tell(one.status.value, one, moment.now)
         answer = msgspec.structs.replace(order)
+        if not moment.is_open:
+            return answer
         day = self._trading_day(moment.session)
         for one in working:
             day.rest(one, moment.minute)

@@ -7,7 +7,7 @@ conserved. What orders and short options hold back is kept beside them (holds.py
 from __future__ import annotations
 
 import datetime as dt
-import uuid
+import hashlib
 from decimal import Decimal
 from functools import cached_property
 
@@ -28,7 +28,6 @@ from services.exchange.engine.positions import (
 from services.exchange.engine.updates import OrderUpdate
 from services.exchange.prices.calendar import NEW_YORK
 
-_NAMESPACE = uuid.UUID("6f1b8a52-8d4e-5a57-9f0e-0d1f6c1f3a11")
 _EVENT_NAMES = {
     OrderStatus.NEW: "new",
     OrderStatus.CANCELED: "canceled",
@@ -109,7 +108,10 @@ class Books(msgspec.Struct, kw_only=True, dict=True):
     def new_id(self, kind: str) -> str:
         """The next identifier: a pure function of the seed and how many were drawn before."""
         self.ids_drawn += 1
-        return str(uuid.uuid5(_NAMESPACE, f"{self.seed}:{kind}:{self.ids_drawn}"))
+        name = f"{self.account_id}:{self.seed}:{kind}:{self.ids_drawn}"
+        d = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        # A UUID of version 8, whose bits are the maker's own (RFC 9562).
+        return f"{d[:8]}-{d[8:12]}-8{d[13:16]}-a{d[17:20]}-{d[20:]}"
 
     # --- orders ----------------------------------------------------------------------------
 
@@ -165,13 +167,7 @@ class Books(msgspec.Struct, kw_only=True, dict=True):
             self.final_orders[order.id] = self.open_orders.pop(order.id)
 
     def tell(self, event: str, order: Order, at: dt.datetime) -> None:
-        update = OrderUpdate(
-            event=event,
-            at=at,
-            order=msgspec.structs.replace(order),
-            execution_id=self.new_id("execution"),
-        )
-        self.outbox.append(update)
+        self.outbox.append(OrderUpdate(event=event, at=at, order=msgspec.structs.replace(order)))
 
     def open_on(self, symbol: str) -> list[Order]:
         return [order for side in Side for order in self.resting(symbol, side)]

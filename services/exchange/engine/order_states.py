@@ -76,6 +76,7 @@ TRANSITIONS: dict[OrderStatus, dict[OrderEvent, OrderStatus]] = {
     _S.REJECTED: {},
 }
 
+STARTS = (_S.ACCEPTED, _S.NEW, _S.HELD)  # out of hours, in hours, as a leg
 FINAL = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
 # Resting at the exchange, so that Alpaca's PATCH may replace it.
 REPLACEABLE = frozenset(
@@ -97,6 +98,6 @@ def diagram() -> str:
         for status, row in TRANSITIONS.items()
         for event, after in row.items()
     ]
-    starts = [f"    [*] --> {s}" for s in (_S.ACCEPTED, _S.HELD)]
+    starts = [f"    [*] --> {s}" for s in STARTS]
     ends = [f"    {status} --> [*]" for status in TRANSITIONS if status in FINAL]
     return "\n".join(["stateDiagram-v2", *starts, *moves, *ends])

@@ -64,7 +64,7 @@ IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 OPPOSITE = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
 
 
-class Exits(msgspec.Struct, frozen=True, kw_only=True):
+class Exits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The exits of an advanced order class: prices in dollars a share, None when not asked for."""
 
     take_profit: Decimal | None = None
@@ -72,7 +72,7 @@ class Exits(msgspec.Struct, frozen=True, kw_only=True):
     stop_limit: Decimal | None = None
 
 
-class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order as asked for, well formed but not yet held against market and books.
 
     `qty` is zero when `notional` (dollars) is given instead.
@@ -109,7 +109,7 @@ class Replacement(msgspec.Struct, frozen=True, kw_only=True):
     client_order_id: str | None = None
 
 
-class Order(msgspec.Struct, kw_only=True):
+class Order(msgspec.Struct, kw_only=True, gc=False):
     """An order in the books. Times are UTC, prices dollars per share."""
 
     number: int  # counts the account's orders; the order of arrival

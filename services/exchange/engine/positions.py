@@ -14,7 +14,7 @@ from services.exchange.engine.orders import Side
 STANDARD_DELIVERABLE = Decimal(SHARES_PER_CONTRACT)
 
 
-class Position(msgspec.Struct, kw_only=True):
+class Position(msgspec.Struct, kw_only=True, gc=False):
     """A holding; `qty` is negative when short, in shares or contracts.
 
     `deliverable` is shares per contract: other than 100 after an odd split. Premiums and strikes
@@ -40,7 +40,7 @@ class Position(msgspec.Struct, kw_only=True):
         return self.qty < 0 and option is not None and option.right is right
 
 
-class Activity(msgspec.Struct, frozen=True, kw_only=True):
+class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A row of the account's activities. `known_at` is when clients may see it (UTC)."""
 
     id: str
@@ -60,7 +60,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
     leaves_qty: Decimal | None = None
 
 
-class Receivable(msgspec.Struct, frozen=True, kw_only=True):
+class Receivable(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A dividend that is owed: `qty` shares were held at the close before the ex-date."""
 
     symbol: str
@@ -73,7 +73,7 @@ class Receivable(msgspec.Struct, frozen=True, kw_only=True):
         return round(self.qty * self.rate, 2)
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Move(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A change of cash (dollars) or of a holding, kept some weeks for the equity's history."""
 
     at: dt.datetime

@@ -43,7 +43,7 @@ _EVENING = dt.time(19)
 _OPENING = frozenset({Intent.BUY_TO_OPEN, Intent.SELL_TO_OPEN})
 
 
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+class Admitted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order that passed every rule: its intent, and the quote it met."""
 
     intent: Intent

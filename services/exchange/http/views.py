@@ -11,7 +11,7 @@ from typing import Any
 from libs.common.money import ZERO
 from services.exchange.engine.books import Books
 from services.exchange.engine.marks import mark, market_value
-from services.exchange.engine.orders import Order
+from services.exchange.engine.orders import Order, OrderClass, OrderType
 from services.exchange.engine.positions import Activity, Position
 from services.exchange.engine.updates import OrderUpdate
 from services.exchange.prices.calendar import NEW_YORK, Calendar, Session
@@ -20,6 +20,7 @@ from services.exchange.prices.market import Market, Moment
 
 View = dict[str, Any]
 
+_EVENTS = uuid.UUID("a8a0c9de-3f2b-5a07-94a9-0f1d6b6a2b10")
 _ASSETS = uuid.UUID("0c1f0f5e-6f0b-5c56-8b7f-5f8a3a1a7c55")
 NASDAQ = frozenset({"AAPL", "AMD", "MSFT", "PEP"})
 _CENT = Decimal("0.01")
@@ -30,6 +31,7 @@ def asset_id(symbol: str) -> str:
     return str(uuid.uuid5(_ASSETS, symbol))
 
 
+@lru_cache(maxsize=8192)
 def rfc3339(at: dt.datetime) -> str:
     return at.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -74,24 +76,39 @@ def order_view(order: Order, legs: list[Order] | None = None) -> View:
         "qty": None if order.notional is not None else plain(order.qty),
         "filled_qty": plain(order.filled_qty),
         "filled_avg_price": _optional(order.filled_avg_price),
-        "order_class": order.order_class.value,
-        "order_type": order.type.value,
-        "type": order.type.value,
-        "side": order.side.value,
-        "position_intent": order.position_intent.value,
-        "time_in_force": order.time_in_force.value,
+        "order_class": order.order_class,
+        "order_type": order.type,
+        "type": order.type,
+        "side": order.side,
+        "position_intent": order.position_intent,
+        "time_in_force": order.time_in_force,
         "limit_price": _optional(order.limit_price),
         "stop_price": _optional(order.stop_price),
-        "status": order.status.value,
+        "status": order.status,
         "extended_hours": False,
         "legs": None if legs is None else [order_view(leg) for leg in legs],
         "trail_percent": _optional(order.trail_percent),
         "trail_price": _optional(order.trail_price),
         "hwm": _optional(order.hwm),
+        "source": None,
+        "subtag": None,
     }
     if order.group_id is not None:
         view["group_id"] = order.group_id
+        view["group_role"] = _group_role(order)
     return view
+
+
+def _group_role(order: Order) -> str:
+    """What an order of an advanced class is there for; an OCO's take-profit is its top."""
+    if order.parent is None and order.order_class is not OrderClass.OCO:
+        return "entry"
+    return "take_profit" if order.type is OrderType.LIMIT else "stop_loss"
+
+
+def _event_id(update: OrderUpdate) -> str:
+    name = f"{update.order.id}:{update.event}:{update.order.filled_qty}:{update.at.isoformat()}"
+    return str(uuid.uuid5(_EVENTS, name))
 
 
 def update_view(update: OrderUpdate) -> View:
@@ -100,8 +117,8 @@ def update_view(update: OrderUpdate) -> View:
         "event": update.event,
         "timestamp": rfc3339(update.at),
         "at": rfc3339(update.at),
-        "event_id": update.execution_id,
-        "execution_id": update.execution_id,
+        "event_id": _event_id(update),
+        "execution_id": update.execution_id or _event_id(update),
         "order": order_view(update.order),
     }
     if update.price is not None:
