@@ -33,8 +33,9 @@ from services.exchange.http.app import Face
 from services.exchange.http.call import Call
 from services.exchange.http.endpoints import all_routes
 from services.exchange.prices.calendar import load_calendar
-from services.exchange.prices.history import load_history
-from services.exchange.prices.market import FIRST_DAY, Market
+from services.exchange.prices.market import Market
+from services.exchange.prices.sources.config import SourceError, read_source, without_keys
+from services.exchange.prices.sources.opening import open_source
 from services.exchange.state_file import Entry, SavedAccount, SavedState, StateFile
 from services.exchange.venue import Venue
 
@@ -72,7 +73,7 @@ class Running:
         self._world = {
             "seed": config.seed,
             "symbols": list(market.history.symbols),
-            "source": config.source,
+            "source": without_keys(config.source),
         }
         self.routes = all_routes()
         found = self._load()
@@ -234,20 +235,25 @@ async def serve(
 
 
 def _market(config: ExchangeConfig) -> Market:
-    history = load_history()
+    calendar = load_calendar()
+    try:
+        source = read_source(config.source)
+        history = open_source(source, calendar, start=config.start_date, seed=config.seed)
+    except SourceError as error:
+        raise ExchangeError(str(error)) from None
     known = history.symbols
     symbols = list(dict.fromkeys([*(config.symbols or known), *config.stocks]))
     unknown = [symbol for symbol in symbols if symbol not in history]
     if unknown:
         raise ExchangeError(f"no prices for {', '.join(unknown)}; known: {', '.join(known)}")
-    return Market(load_calendar(), history.only(symbols), config.seed)
+    return Market(calendar, history.only(symbols), config.seed)
 
 
 def _start(date: dt.date, market: Market) -> dt.datetime:
     """The open of the first session on or after the date."""
     index = market.calendar.first_from(date)
-    first, last = market.calendar.dates[FIRST_DAY], market.calendar.dates[market.last_day]
-    if not FIRST_DAY <= index <= market.last_day:
+    first, last = market.calendar.dates[market.first_day], market.calendar.dates[market.last_day]
+    if not market.first_day <= index <= market.last_day:
         raise ExchangeError(f"start date {date} must be from {first} to {last}")
     return market.calendar.session(index).open
 

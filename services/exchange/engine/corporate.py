@@ -73,7 +73,7 @@ def _split_shares(
     split: Split,
     when: When,
 ) -> None:
-    factor = split.new_rate / split.old_rate
+    factor = split.factor
     before, price = position.qty, position.avg_entry_price
     exact = before * factor
     whole = exact if before % 1 else (exact / _ONE_SHARE).to_integral_value(ROUND_FLOOR)

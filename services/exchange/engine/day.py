@@ -122,7 +122,7 @@ class TradingDay:
         at = self._at(event.minute, order)
         price = self._slipped(order, decimal_of(event.price))
         qty = self._fill_qty(order, price, event.minute)
-        if not self._affordable(order, price, qty):
+        if not self._affordable(order, price, qty if order.notional else order.remaining):
             reject_at_fill(self._books, order, at)
             linked.after_end(self._books, order, at)
             return

@@ -26,7 +26,6 @@ from services.exchange.http.market_views import (
 from services.exchange.http.option_contracts import contract_filter
 from services.exchange.http.views import View
 from services.exchange.prices.calendar import NEW_YORK, Session
-from services.exchange.prices.market import FIRST_DAY
 
 OPTION_SYMBOLS_MAX = 100
 CHAIN_DEFAULT, CHAIN_MAX = 100, 1000
@@ -77,7 +76,7 @@ def _all_bars(call: Call, descending: bool) -> Iterator[tuple[str, View]]:
     sessions = calendar.between(
         start.astimezone(NEW_YORK).date(), min(end.astimezone(NEW_YORK).date(), moment.session.date)
     )
-    sessions = [s for s in sessions if s.index >= FIRST_DAY]
+    sessions = [s for s in sessions if s.index >= call.market.first_day]
     first, last = _stamp(start), _stamp(end)
     for symbol in sorted(_stocks(call)):
         for session in reversed(sessions) if descending else sessions:

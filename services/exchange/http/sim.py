@@ -235,7 +235,7 @@ def inject_action(call: Call) -> Any:
             )
         else:
             raise unprocessable(f"type {request.type[:40]!r}: cash_dividend or split")
-        call.market.inject(action, call.moment.session.date)
+        call.market.inject(action, call.moment.now)
     except ValueError as error:
         raise unprocessable(str(error)) from None
     call.venue.changes += 1

@@ -1,7 +1,7 @@
 """Sessions of the New York Stock Exchange, half days included.
 
 Importing exchange_calendars costs a second of processor time, so the sessions it computes are
-shipped as `data/sessions_1990_2023.csv.gz` and a test holds the file against the library. To
+shipped as `data/sessions_1990_2028.csv.gz` and a test holds the file against the library. To
 write the file anew: `python -m services.exchange.prices.calendar`.
 """
 
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 NEW_YORK = ZoneInfo("America/New_York")
-SESSIONS_FILE = "sessions_1990_2023.csv.gz"
+SESSIONS_FILE = "sessions_1990_2028.csv.gz"
 _OPEN = dt.time(9, 30)
 _FRIDAY = 4
 
@@ -36,7 +36,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calendar:
-    """Every session of 1990 to 2023 in order; `index` counts them from zero."""
+    """Every session of 1990 to 2028 in order; `index` counts them from zero."""
 
     def __init__(self, rows: list[tuple[dt.date, dt.time]]) -> None:
         self.dates = [date for date, _ in rows]
@@ -123,7 +123,7 @@ def _utc(date: dt.date, time: dt.time) -> dt.datetime:
 
 
 def _write_file() -> None:
-    rows = compute_rows(dt.date(1990, 1, 1), dt.date(2023, 12, 31))
+    rows = compute_rows(dt.date(1990, 1, 1), dt.date(2028, 12, 31))
     lines = ["Date,Close", *(f"{date},{close:%H:%M}" for date, close in rows)]
     target = resources.files("services.exchange").joinpath("data", SESSIONS_FILE)
     with resources.as_file(target) as path:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from libs.common.symbols import SHARES_PER_CONTRACT
 from services.exchange.prices import volatility
 from services.exchange.prices.draws import key_of, uniform
 from services.exchange.prices.greeks import Greeks, greeks, price
@@ -78,18 +79,19 @@ def chain_at(
     listing: Listing, *, spot: float, years: Floats, levels: Levels, seed: int, minute_key: int
 ) -> Chain:
     """Price every contract of the listing; `minute_key` seeds the sizes of the moment."""
+    delivered = spot * listing.deliverable / SHARES_PER_CONTRACT
     money = volatility.surface(
-        near=levels.near, far=levels.far, spot=spot, strike=listing.strike, years=years
+        near=levels.near, far=levels.far, spot=delivered, strike=listing.strike, years=years
     )
     all_greeks = greeks(
-        spot=spot,
+        spot=delivered,
         strike=listing.strike,
         years=years,
         volatility=money,
         call=listing.call,
         rate=RATE,
     )
-    value = np.maximum(all_greeks.price, _intrinsic(spot, listing.strike, listing.call))
+    value = np.maximum(all_greeks.price, _intrinsic(delivered, listing.strike, listing.call))
     penny = listing.contracts[0].penny if len(listing) else True
     wings = np.abs(all_greeks.delta) < WINGS_DELTA
     deep = np.abs(all_greeks.delta) > 1 - WINGS_DELTA
@@ -113,6 +115,7 @@ def contract_along(
 ) -> Quotes:
     """Quotes of one contract at each spot and time to expiration of a path."""
     strike = float(contract.parts.strike)
+    spots = spots * (float(contract.deliverable) / SHARES_PER_CONTRACT)
     money = volatility.surface(
         near=levels.near, far=levels.far, spot=spots, strike=strike, years=years
     )

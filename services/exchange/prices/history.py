@@ -10,6 +10,7 @@ import datetime as dt
 import gzip
 from functools import cached_property
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,39 @@ TRADING_DAYS_PER_YEAR = 252
 SHORT_WINDOW, MEDIUM_WINDOW, LONG_WINDOW = 21, 63, 252
 
 
+class Bar(NamedTuple):
+    """A day's prices, dollars; high and low bound the path, NaN where they are not known."""
+
+    open: float
+    high: float
+    low: float
+
+
 class History:
-    def __init__(self, dates: list[dt.date], symbols: list[str], closes: Floats) -> None:
+    """Closes by session and symbol from `first_day` to the last row; before it they are NaN.
+
+    `bars` are days' opens, highs and lows, `paths` whole sessions minute by minute, for the
+    (symbol, session) a source has them for; the others are drawn (paths.py). `indexed`: whether
+    the S&P 500 and the VIX belong to these dates.
+    """
+
+    def __init__(
+        self,
+        dates: list[dt.date],
+        symbols: list[str],
+        closes: Floats,
+        *,
+        first_day: int = 0,
+        bars: dict[tuple[str, int], Bar] | None = None,
+        paths: dict[tuple[str, int], Floats] | None = None,
+        indexed: bool = False,
+    ) -> None:
         self.dates = dates
         self.symbols = symbols
+        self.first_day = first_day
+        self.bars = bars or {}
+        self.paths = paths or {}
+        self._indexed = indexed
         self._column = {symbol: i for i, symbol in enumerate(symbols)}
         self._closes = closes
 
@@ -40,7 +70,15 @@ class History:
     def only(self, symbols: list[str]) -> History:
         """The same history with these symbols alone; KeyError names one that is not in it."""
         columns = [self._column[symbol] for symbol in symbols]
-        return History(self.dates, symbols, self._closes[:, columns])
+        return History(
+            self.dates,
+            symbols,
+            self._closes[:, columns],
+            first_day=self.first_day,
+            bars=self.bars,
+            paths=self.paths,
+            indexed=self._indexed,
+        )
 
     def close(self, symbol: str, day: int) -> float:
         return float(self._closes[day, self._column[symbol]])
@@ -51,13 +89,15 @@ class History:
 
     def volatility(self, symbol: str, day: int, window: int) -> float:
         """Annualised standard deviation of the `window` daily log returns before session `day`."""
-        return _volatility(self.closes(symbol, max(0, day - window - 1), day - 1))
+        return _volatility(self.closes(symbol, max(self.first_day, day - window - 1), day - 1))
 
     def index_volatility(self, day: int, window: int) -> float:
         return _volatility(self._index[max(0, day - window - 1) : day])
 
     def vix(self, day: int) -> float | None:
         """The VIX at the close of session `day` as a fraction (0.15), None where not covered."""
+        if not self._indexed:
+            return None
         value = float(self._vix[day])
         return None if np.isnan(value) else value
 
@@ -78,6 +118,7 @@ def load_history() -> History:
         dates=[dt.date.fromisoformat(row[0]) for row in rows],
         symbols=header[1:],
         closes=np.array([row[1:] for row in rows], dtype=np.float64),
+        indexed=True,
     )
 
 

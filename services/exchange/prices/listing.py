@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.common.symbols import OptionSymbol, Right
+from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
+from services.exchange.prices.actions import Actions, adjusted_contract
 from services.exchange.prices.calendar import Calendar, Session, friday_of, is_monthly
 from services.exchange.prices.draws import key_of, uniform
 from services.exchange.prices.history import Floats, History
@@ -41,6 +42,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     parts: OptionSymbol
     underlying: str
     penny: bool
+    deliverable: Decimal = Decimal(SHARES_PER_CONTRACT)  # shares
 
     @property
     def is_call(self) -> bool:
@@ -59,6 +61,7 @@ class Series(NamedTuple):
     adjusted: NDArray[np.bool_]
     expiration: NDArray[np.int64]
     keys: NDArray[np.uint64]
+    deliverable: Floats
 
 
 class Listing:
@@ -74,6 +77,7 @@ class Listing:
         self.adjusted = np.concatenate([one.adjusted for one in ordered])
         self.expiration = np.concatenate([one.expiration for one in ordered])
         self.keys = np.concatenate([one.keys for one in ordered])
+        self.deliverable = np.concatenate([one.deliverable for one in ordered])
         self.level = level  # the close that the day's open interest is centred on
 
     def __len__(self) -> int:
@@ -85,10 +89,11 @@ class Listing:
 
 
 class Listings:
-    def __init__(self, calendar: Calendar, history: History, seed: int) -> None:
+    def __init__(self, calendar: Calendar, history: History, seed: int, actions: Actions) -> None:
         self._calendar = calendar
         self._history = history
         self._seed = seed
+        self._actions = actions
         self.listing = lru_cache(maxsize=LISTINGS_KEPT)(self._listing)
         self.expirations = lru_cache(maxsize=LISTINGS_KEPT)(self._expirations)
 
@@ -104,6 +109,10 @@ class Listings:
             friday += _WEEK
         return found
 
+    def forget(self) -> None:
+        """An action was injected: what is listed on later days is worked out anew."""
+        self.listing.cache_clear()
+
     def _listing(self, underlying: str, session: Session) -> Listing:
         series = [
             _series(underlying, expiration, right, strikes)
@@ -111,19 +120,65 @@ class Listings:
             for strikes in [self._strikes(underlying, session.index, expiration)]
             for right in Right
         ]
-        series += self._adjusted(underlying, session.index)
-        before = self._history.close(underlying, max(0, session.index - 1))
-        return Listing(underlying, series, before)
+        odd = self._odd_splits(underlying, session)
+        series += odd or self._adjusted(underlying, session.index)
+        before = max(self._history.first_day, session.index - 1)
+        level = self._actions.price(underlying, before)
+        return Listing(underlying, series, level)
 
     def _strikes(self, underlying: str, day: int, expiration: dt.date) -> tuple[Decimal, ...]:
+        """Strikes around every close since the expiration was listed or the last split; those of
+        before a whole split, divided by it, stay."""
+        first = self._listed_from(expiration)
+        splits = self._actions.splits(underlying, first, day)
+        if not splits:
+            return self._around(underlying, first, day)
+        ex_day, split = splits[-1]
+        strikes = set(self._around(underlying, ex_day, day))
+        if split.whole:
+            for strike in self._strikes(underlying, ex_day - 1, expiration):
+                option = OptionSymbol(
+                    root=underlying, expiration=expiration, right=Right.PUT, strike=strike
+                )
+                strikes.add(adjusted_contract(option, split)[0].strike)
+        return tuple(sorted(strikes))
+
+    def _listed_from(self, expiration: dt.date) -> int:
+        """The session before the one on which an expiration was first listed."""
         days = MONTHLY_DAYS if is_monthly(expiration) else WEEKLY_DAYS
         listed_on = friday_of(expiration) - dt.timedelta(days=days)
-        first = max(0, self._calendar.first_from(listed_on) - 1)
-        closes = self._history.closes(underlying, min(first, day - 1), day - 1)
+        return max(self._history.first_day, self._calendar.first_from(listed_on) - 1)
+
+    def _around(self, underlying: str, first: int, day: int) -> tuple[Decimal, ...]:
+        """Strikes around the closes of sessions first to day − 1, in today's shares."""
+        first = min(first, day - 1)
+        closes = self._history.closes(underlying, first, day - 1)
+        closes = closes * self._actions.split_factor(underlying, day)
+        if self._actions.all:
+            closes = closes * [
+                self._actions.dividend_factor(underlying, d) for d in range(first, day)
+            ]
         grid = _grid(float(closes[0]))
         lowest = max(1, math.floor(float(closes.min()) * (1 - STRIKE_RANGE) / float(grid)))
         highest = math.ceil(float(closes.max()) * (1 + STRIKE_RANGE) / float(grid))
         return tuple(grid * n for n in range(lowest, highest + 1))
+
+    def _odd_splits(self, underlying: str, session: Session) -> list[Series]:
+        """Contracts that splits other than whole ones changed, until they expire."""
+        found = []
+        splits = self._actions.splits(underlying, -1, session.index)
+        odd = [(day, split) for day, split in splits if not split.whole]
+        for place, (ex_day, split) in enumerate(odd):
+            later = odd[place + 1 :]
+            shares = Decimal(SHARES_PER_CONTRACT) * split.factor
+            for _, other in later:
+                shares *= other.factor
+            for expiration in self.expirations(ex_day - 1):
+                if expiration >= session.date:
+                    strikes = self._strikes(underlying, ex_day - 1, expiration)
+                    root = f"{underlying}{1 + len(later)}"
+                    found += [_series(root, expiration, right, strikes, shares) for right in Right]
+        return found
 
     def _adjusted(self, underlying: str, day: int) -> list[Series]:
         """A few contracts with an adjusted root, as a past split or merger leaves them."""
@@ -138,7 +193,13 @@ class Listings:
 
 
 @lru_cache(maxsize=SERIES_KEPT)
-def _series(root: str, expiration: dt.date, right: Right, strikes: tuple[Decimal, ...]) -> Series:
+def _series(
+    root: str,
+    expiration: dt.date,
+    right: Right,
+    strikes: tuple[Decimal, ...],
+    deliverable: Decimal = Decimal(SHARES_PER_CONTRACT),
+) -> Series:
     symbols = [
         OptionSymbol(root=root, expiration=expiration, right=right, strike=strike)
         for strike in strikes
@@ -150,6 +211,7 @@ def _series(root: str, expiration: dt.date, right: Right, strikes: tuple[Decimal
             parts=parts,
             underlying=underlying,
             penny=underlying not in NOT_PENNY,
+            deliverable=deliverable,
         )
         for parts in symbols
     )
@@ -161,6 +223,7 @@ def _series(root: str, expiration: dt.date, right: Right, strikes: tuple[Decimal
         adjusted=np.full(count, symbols[0].adjusted),
         expiration=np.full(count, expiration.toordinal(), dtype=np.int64),
         keys=np.array([key_of(c.symbol) for c in contracts], dtype=np.uint64),
+        deliverable=np.full(count, float(deliverable)),
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from libs.common.symbols import parse_option_symbol, underlying_of
 from services.exchange.prices import chains, volatility
-from services.exchange.prices.actions import Actions, CashDividend, Split
+from services.exchange.prices.actions import Action, Actions
 from services.exchange.prices.calendar import Calendar, Session
 from services.exchange.prices.chains import Chain, Levels, Quotes
 from services.exchange.prices.draws import key_of, uniform
@@ -26,7 +26,7 @@ from services.exchange.prices.paths import Paths
 STOCK_SPREAD_SHARE = 0.00005  # half a basis point on each side
 CHAINS_KEPT = 64
 SESSION_QUOTES_KEPT = 4096
-FIRST_DAY = SHORT_WINDOW + 1  # the first session with enough returns before it
+DAYS_BEFORE = SHORT_WINDOW + 1  # sessions of returns that the first one needs before it
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +52,10 @@ class Market:
         self.calendar = calendar
         self.history = history
         self.seed = seed
-        self.actions = Actions()
-        self.listings = Listings(calendar, history, seed)
-        self._paths = Paths(history, seed)
+        self.actions = Actions(calendar, history.close)
+        self.listings = Listings(calendar, history, seed, self.actions)
+        self._session = calendar.session(history.first_day)  # the one asked for last
+        self._paths = Paths(history, seed, self.actions)
         self._levels = lru_cache(maxsize=1024)(self._levels_of)
         self._closing = lru_cache(maxsize=CHAINS_KEPT)(self._closing_of)
         self._session_quotes = lru_cache(maxsize=SESSION_QUOTES_KEPT)(self._session_quotes_of)
@@ -65,16 +66,39 @@ class Market:
         """Index of the last session with prices."""
         return len(self.history) - 1
 
-    def inject(self, action: CashDividend | Split, today: dt.date) -> None:
-        raise NotImplementedError(action, today)
+    @property
+    def first_day(self) -> int:
+        """Index of the first session that can be played."""
+        return self.history.first_day + DAYS_BEFORE
+
+    def inject(self, action: Action, now: dt.datetime) -> None:
+        """Let a dividend or split happen on a later session; raises ValueError."""
+        if action.symbol not in self.history:
+            raise ValueError(f"{action.symbol[:20]} is not a stock of this exchange")
+        session = self.calendar.on(action.ex_date)
+        if session is not None and (session.open <= now or session.index > self.last_day):
+            raise ValueError(f"ex_date {action.ex_date} must be a session still to come")
+        self.actions.add(action)
+        self.forget()
+
+    def forget(self) -> None:
+        """Prices of days to come changed: what was worked out is worked out anew."""
+        for symbol in self.history.symbols:
+            self._paths.forget(symbol)
+        self.listings.forget()
+        for cache in (self._session_quotes, self._closing, self._chain):
+            cache.cache_clear()
 
     def moment(self, now: dt.datetime) -> Moment:
         """Before an open: the close of the session before. After the data's end: its close."""
-        session = self.calendar.current_or_next(now)
-        index = self.last_day + 1 if session is None else session.index
-        if session is None or index > self.last_day or now < session.open:
-            session = self.calendar.session(min(index, self.last_day + 1) - 1)
-            return Moment(now=now, session=session, minute=session.minutes)
+        session = self._session
+        if not session.open <= now < session.close:
+            found = self.calendar.current_or_next(now)
+            index = self.last_day + 1 if found is None else found.index
+            if found is None or index > self.last_day or now < found.open:
+                session = self.calendar.session(min(index, self.last_day + 1) - 1)
+                return Moment(now=now, session=session, minute=session.minutes)
+            self._session = session = found
         minute = int((now - session.open).total_seconds()) // 60
         return Moment(now=now, session=session, minute=minute)
 
@@ -85,12 +109,13 @@ class Market:
         return float(self.path(symbol, moment.session)[moment.minute])
 
     def previous_close(self, symbol: str, moment: Moment) -> float:
-        return self.history.close(symbol, moment.session.index - 1)
+        return self.actions.price(symbol, moment.session.index - 1)
 
     def stock_quote(self, symbol: str, moment: Moment) -> StockQuote:
-        last = self.path(symbol, moment.session)[moment.minute : moment.minute + 1]
-        quotes = stock_quotes(last)
-        return StockQuote(float(quotes.bid[0]), float(quotes.ask[0]), float(last[0]))
+        quotes, minute = self.session_quotes(symbol, moment.session), moment.minute
+        return StockQuote(
+            float(quotes.bid[minute]), float(quotes.ask[minute]), float(quotes.value[minute])
+        )
 
     def listing(self, underlying: str, moment: Moment) -> Listing:
         return self.listings.listing(underlying, moment.session)
@@ -137,9 +162,10 @@ class Market:
 
         Raises KeyError for an option that is not listed then.
         """
-        return self._session_quotes(symbol, session)
+        return self._session_quotes(symbol, session.index)
 
-    def _session_quotes_of(self, symbol: str, session: Session) -> Quotes:
+    def _session_quotes_of(self, symbol: str, day: int) -> Quotes:
+        session = self.calendar.session(day)
         if symbol in self.history:
             return stock_quotes(self.path(symbol, session))
         return self.option_quotes(self.listed(symbol, session), session, 0, session.minutes)
@@ -169,13 +195,18 @@ class Market:
         listing = self.listings.listing(underlying, session)
         chain = chains.chain_at(
             listing,
-            spot=self.history.close(underlying, before.index),
+            spot=self._yesterday_in_todays_shares(underlying, session),
             years=self._years(listing.expiration, before, np.array([before.minutes])),
             levels=self._levels(underlying, before.index),
             seed=self.seed,
             minute_key=0,
         )
         return np.maximum(np.round(chain.quotes.value, 2), 0.01)
+
+    def _yesterday_in_todays_shares(self, underlying: str, session: Session) -> float:
+        actions, day = self.actions, session.index
+        split = actions.split_factor(underlying, day) / actions.split_factor(underlying, day - 1)
+        return actions.price(underlying, day - 1) * split
 
     def _chain_of(self, underlying: str, session: Session, minute: int) -> Chain:
         listing = self.listings.listing(underlying, session)

@@ -99,12 +99,12 @@ def test_wishes_that_cannot_be_met_are_refused_before_anything_is_kept(
 def test_the_bounds_are_the_exchanges_own() -> None:
     from services.exchange.prices.calendar import load_calendar
     from services.exchange.prices.history import load_history
-    from services.exchange.prices.market import FIRST_DAY, Market
+    from services.exchange.prices.market import DAYS_BEFORE, Market
 
     history = load_history()
     market = Market(load_calendar(), history, 1)
     dates = market.calendar.dates
-    assert (dates[FIRST_DAY], dates[market.last_day]) == (FIRST_START, LAST_START)
+    assert (dates[DAYS_BEFORE], dates[market.last_day]) == (FIRST_START, LAST_START)
     assert list(shipped_symbols()) == history.symbols
     ends = DemoWishes(start=FIRST_START, symbols=shipped_symbols(), cash=Decimal(0))
     assert trouble_with(ends) is None

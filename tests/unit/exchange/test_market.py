@@ -15,12 +15,12 @@ from services.exchange.prices.chains import RATE, open_interest
 from services.exchange.prices.draws import key_of, uniform
 from services.exchange.prices.history import History, load_history
 from services.exchange.prices.listing import NOT_PENNY
-from services.exchange.prices.market import FIRST_DAY, Market, Moment
+from services.exchange.prices.market import DAYS_BEFORE, Market, Moment
 
 CALENDAR = load_calendar()
 HISTORY = load_history()
 MARKET = Market(CALENDAR, HISTORY, seed=11)
-DAYS = st.integers(FIRST_DAY + 2500, len(HISTORY) - 1)  # from 2000 on: prices of ordinary size
+DAYS = st.integers(DAYS_BEFORE + 2500, len(HISTORY) - 1)  # from 2000 on: prices of ordinary size
 MINUTES = st.integers(0, 209)
 STOCKS = st.sampled_from(HISTORY.symbols)
 
@@ -30,7 +30,7 @@ def moment(day: int, minute: int) -> Moment:
     return MARKET.moment(session.open + dt.timedelta(minutes=minute))
 
 
-@given(STOCKS, st.integers(FIRST_DAY, len(HISTORY) - 1))
+@given(STOCKS, st.integers(DAYS_BEFORE, len(HISTORY) - 1))
 @settings(deadline=None)
 def test_every_session_ends_at_the_real_close(symbol: str, day: int) -> None:
     session = CALENDAR.session(day)
