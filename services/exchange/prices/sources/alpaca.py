@@ -49,8 +49,8 @@ def _date(name: str, text: str) -> dt.date:
 class _Patient(HTTPAdapter):
     """alpaca-py sets no time limit on its requests."""
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        return super().send(request, **(options | {"timeout": TIMEOUT_SECONDS}))
+    def send(self, *args: Any, **options: Any) -> requests.Response:
+        return super().send(*args, **(options | {"timeout": TIMEOUT_SECONDS}))
 
 
 def _bars(source: Alpaca, symbol: str, start: dt.date, end: dt.date) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from services.exchange.prices.calendar import Calendar
 from services.exchange.prices.history import History, load_history
-from services.exchange.prices.sources import alpaca
 from services.exchange.prices.sources.bars import history_of
 from services.exchange.prices.sources.config import Alpaca, Closes, Files, Source, Walk
 from services.exchange.prices.sources.files import read_files
@@ -22,6 +21,8 @@ def open_source(source: Source, calendar: Calendar, *, start: dt.date, seed: int
         case Files(path=path):
             return history_of(read_files(Path(path)), calendar)
         case Alpaca():
+            from services.exchange.prices.sources import alpaca  # heavy, and rarely wanted
+
             return history_of(read_files(alpaca.fetch(source)), calendar)
         case Walk():
             day = min(calendar.first_from(start), len(calendar) - 1)
