@@ -30,6 +30,8 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV_STAMP): $(STAMP)
 	@echo "Installing the tools for tests and checks"
 	@$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@# Only for the OpenAPI documents that it ships: none of its code is run, so none of its needs.
+	@$(PIP) install -q -c constraints.txt --no-deps alpaca-mcp-server
 	@touch $(DEV_STAMP)
 
 setup: $(STAMP)  ## install into .venv, nothing else

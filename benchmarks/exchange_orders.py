@@ -1,4 +1,4 @@
-"""POST an order to the simulated exchange, against a bare route that parses and answers the same."""
+"""POST an order to the simulated exchange, against a bare route that answers the same."""
 
 from __future__ import annotations
 

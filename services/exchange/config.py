@@ -16,6 +16,7 @@ CONFIG_VARIABLE = "EXCHANGE_CONFIG"
 CLOSES_FILE = "stock_closes_1990_2022.csv.gz"
 CASH_MAX = Decimal(10**12)
 LEVEL_MAX = 3
+KEY_LENGTH_MAX = 128
 
 
 class ExchangeError(Exception):
@@ -111,6 +112,12 @@ def account_trouble(account: AccountConfig) -> str | None:
     for text in (account.key, account.secret):
         if not text or not text.isascii() or not text.isprintable() or " " in text:
             return "key and secret must be printable ASCII without spaces, and not empty"
+        if len(text) > KEY_LENGTH_MAX:
+            return f"key and secret must be at most {KEY_LENGTH_MAX} long"
+    return _figures_trouble(account)
+
+
+def _figures_trouble(account: AccountConfig) -> str | None:
     if not (account.cash.is_finite() and 0 <= account.cash <= CASH_MAX):
         return f"cash {account.cash} must be 0 to {CASH_MAX}"
     if not 0 <= account.options_level <= LEVEL_MAX:

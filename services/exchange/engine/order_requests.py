@@ -5,7 +5,7 @@ alpaca-py sends numbers as JSON numbers, the specification says strings: both ar
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import msgspec
 
 from libs.common.money import ZERO
 from libs.common.symbols import is_stock_symbol
+from services.exchange.engine.numbers import ordinary
 from services.exchange.engine.orders import (
     NEEDS_LIMIT,
     NEEDS_STOP,
@@ -30,7 +31,6 @@ from services.exchange.engine.refusals import malformed, not_offered, unprocessa
 QTY_MAX = Decimal(1_000_000)
 PRICE_MAX = Decimal(1_000_000)
 CLIENT_ID_LENGTH_MAX = 128
-_DIGITS_MAX = 24
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Body = dict[str, Any]
@@ -98,7 +98,10 @@ def _object(body: object) -> Body:
 def _refuse_not_offered(body: Body) -> None:
     if body.get("order_class") == "mleg" or body.get("legs"):
         raise not_offered("a multi-leg order")
-    if body.get("extended_hours") not in (None, False):
+    extended = body.get("extended_hours")
+    if not isinstance(extended, bool | None):
+        raise unprocessable("extended_hours must be true or false")
+    if extended:
         raise not_offered("trading in extended hours")
 
 
@@ -201,16 +204,10 @@ def _optional(body: Body, name: str, maximum: Decimal) -> Decimal | None:
     raw = body.get(name)
     if raw is None or raw == "":
         return None
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
-        raise unprocessable(f"{name} must be a number")
-    text = repr(raw) if isinstance(raw, float) else str(raw)[: _DIGITS_MAX + 1]
-    if len(text) > _DIGITS_MAX or not text.isascii():
-        raise unprocessable(f"{name} is not a number of ordinary size")
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise unprocessable(f"{name} {text!r} is not a number") from None
-    if not value.is_finite() or not 0 < value <= maximum:
+    value = ordinary(raw)
+    if value is None:
+        raise unprocessable(f"{name} {str(raw)[:40]!r} is not a number of ordinary size")
+    if not 0 < value <= maximum:
         raise unprocessable(f"{name} must be above 0 and at most {maximum}")
     if value != round(value, 9):
         raise unprocessable(f"{name} has more than 9 decimals")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from services.exchange.config import AccountConfig, account_trouble
+from services.exchange.engine.numbers import ordinary
 from services.exchange.engine.refusals import malformed, unprocessable
 from services.exchange.http.call import Call, Endpoints
 from services.exchange.http.views import View, account_view, money, plain
@@ -249,10 +250,10 @@ def actions(call: Call) -> Any:
 def _rate(value: str | float | None, name: str) -> Decimal:
     if value is None:
         raise ValueError(f"{name} is required")
-    try:
-        return Decimal(str(value)[:40])
-    except InvalidOperation:
-        raise ValueError(f"{name} {str(value)[:40]!r} is not a number") from None
+    number = ordinary(value)
+    if number is None:
+        raise ValueError(f"{name} {str(value)[:40]!r} is not a number")
+    return number
 
 
 def _read(call: Call, kind: type[Any]) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from libs.common.symbols import parse_option_symbol, underlying_of
+from services.exchange.engine.numbers import ordinary
 from services.exchange.engine.orders import Order
 from services.exchange.engine.refusals import Refusal, not_found, unprocessable
 from services.exchange.http import query as q
@@ -131,11 +132,8 @@ def _amount(call: Call, name: str) -> Decimal | None:
     text = call.query.get(name)
     if not text:
         return None
-    try:
-        value = Decimal(text) if text.isascii() and len(text) <= 24 else None
-    except InvalidOperation:
-        value = None
-    if value is None or not value.is_finite() or value <= 0 or value != round(value, 9):
+    value = ordinary(text)
+    if value is None or value <= 0 or value != round(value, 9):
         raise unprocessable(f"invalid {name} {text[:40]!r}: a number above 0, up to 9 decimals")
     return value
 

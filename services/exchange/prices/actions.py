@@ -90,11 +90,14 @@ class Actions:
 
     def _factor(self, action: Action, session: Session) -> float:
         if isinstance(action, Split):
-            for rate in (action.new_rate, action.old_rate):
+            for name, rate in (("new_rate", action.new_rate), ("old_rate", action.old_rate)):
                 if not (rate.is_finite() and 0 < rate <= 1000):
-                    raise ValueError(f"rate {rate} must be above 0, at most 1000")
+                    raise ValueError(f"{name} {rate} must be above 0, at most 1000")
             if not 1 / RATIO_MAX <= action.factor <= RATIO_MAX or action.factor == 1:
-                raise ValueError(f"a split of {action.new_rate} for {action.old_rate}")
+                raise ValueError(
+                    f"new_rate {action.new_rate} for old_rate {action.old_rate} is no split; "
+                    f"up to {RATIO_MAX} for 1 or 1 for {RATIO_MAX}"
+                )
             return float(1 / action.factor)
         before = self.price(action.symbol, session.index - 1)
         if not (action.rate.is_finite() and 0 < action.rate <= Decimal(repr(before)) / 2):

@@ -132,7 +132,9 @@ def check_sums(books: Books) -> None:
 def test_books_add_up_after_every_step(
     market: Market, steps: list[dict[str, object]], rate: float
 ) -> None:
-    it = Desk(market, dt.date(2020, 2, 5), cash=CASH, stocks=STOCKS, terms={"partial_fill_rate": rate})
+    it = Desk(
+        market, dt.date(2020, 2, 5), cash=CASH, stocks=STOCKS, terms={"partial_fill_rate": rate}
+    )
     for step in steps:
         take(it, step)
         check(it)
