@@ -9,8 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from decimal import ROUND_FLOOR, Decimal
 
-import msgspec
-
 from libs.common.money import ZERO, decimal_of
 from services.exchange.engine import linked, rules
 from services.exchange.engine.bookings import When, book_delivery
@@ -41,7 +39,7 @@ from services.exchange.prices.calendar import NEW_YORK, Session
 from services.exchange.prices.market import Market, Moment
 from services.exchange.terms import Terms
 
-GTC_DAYS = 90
+GTC_LIFE = dt.timedelta(days=90)
 DEFAULT_TERMS = Terms()
 
 
@@ -211,7 +209,7 @@ class Account:
         working = [one for one in both if one.parent is None or one.twin == order.id]
         for one in working:
             books.tell(one.status.value, one, moment.now)
-        answer = msgspec.structs.replace(order)
+        answer = books.outbox[-len(working)].order  # the copy that was told; nobody changes it
         if not moment.is_open:
             return answer
         day = self._trading_day(moment.session)
@@ -224,7 +222,9 @@ class Account:
 
     def _expires_at(self, request: OrderRequest, moment: Moment) -> dt.datetime:
         if request.time_in_force is TimeInForce.GTC:
-            return moment.now + dt.timedelta(days=GTC_DAYS)
+            return moment.now + GTC_LIFE
+        if moment.is_open:
+            return moment.session.close
         session = self.market.calendar.current_or_next(moment.now) or moment.session
         return session.close
 

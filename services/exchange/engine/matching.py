@@ -29,8 +29,8 @@ from services.exchange.engine.orders import (
     Side,
     TimeInForce,
 )
-from services.exchange.prices.chains import Quotes
 from services.exchange.prices.history import Floats
+from services.exchange.prices.market import SessionQuotes
 
 
 class Happening(Enum):
@@ -47,7 +47,7 @@ class Next(NamedTuple):
     hwm: Decimal | None = None
 
 
-def next_event(order: Order, quotes: Quotes, first: int) -> Next | None:
+def next_event(order: Order, quotes: SessionQuotes, first: int) -> Next | None:
     """`quotes` are those of the whole session; `value` is the last price of a stock, the model's
     value of an option. None when nothing happens from minute `first` to the close."""
     if first >= len(quotes.value):
@@ -76,7 +76,7 @@ def _mark(price: float) -> Decimal:
     return decimal_of(round(price, 4))
 
 
-def _auction(order: Order, quotes: Quotes, minute: int, first: int) -> Next | None:
+def _auction(order: Order, quotes: SessionQuotes, minute: int, first: int) -> Next | None:
     if minute < first:
         return None
     price = float(quotes.value[minute])
@@ -87,14 +87,14 @@ def _auction(order: Order, quotes: Quotes, minute: int, first: int) -> Next | No
     return Next(minute, Happening.FILL, price)
 
 
-def _elect(order: Order, quotes: Quotes, first: int) -> Next | None:
+def _elect(order: Order, quotes: SessionQuotes, first: int) -> Next | None:
     stop = float(order.stop_price or 0)
     last = quotes.value[first:]
     reached = _first(last <= stop if order.side is Side.SELL else last >= stop)
     return None if reached is None else Next(first + reached, Happening.ELECT, stop)
 
 
-def _trail(order: Order, quotes: Quotes, first: int) -> Next | None:
+def _trail(order: Order, quotes: SessionQuotes, first: int) -> Next | None:
     selling = order.side is Side.SELL
     last = quotes.value[first:]
     known = float(order.hwm) if order.hwm is not None else float(last[0])
@@ -113,16 +113,17 @@ def _trail(order: Order, quotes: Quotes, first: int) -> Next | None:
     return Next(first + reached, Happening.ELECT, float(stops[reached]), mark)
 
 
-def _fill(order: Order, quotes: Quotes, first: int) -> Next | None:
+def _fill(order: Order, quotes: SessionQuotes, first: int) -> Next | None:
     """The first minute at which the other side is there, and within the limit."""
     buying = order.side is Side.BUY
+    best = quotes.lowest_ask[first] if buying else quotes.highest_bid[first]
+    limit = float(order.limit_price or 0) if order.type in NEEDS_LIMIT else None
+    if limit is not None and (best > limit if buying else best < limit):
+        return None
     prices = (quotes.ask if buying else quotes.bid)[first:]
-    if order.type in NEEDS_LIMIT:
-        limit = float(order.limit_price or 0)
-        # An absent side is quoted as zero.
-        good = ((prices <= limit) & (prices > 0)) if buying else (prices >= limit)
-    else:
-        good = prices > 0
+    good = prices > 0
+    if limit is not None:
+        good &= (prices <= limit) if buying else (prices >= limit)
     offset = _first(good)
     if offset is None:
         return None

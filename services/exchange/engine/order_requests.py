@@ -34,6 +34,9 @@ CLIENT_ID_LENGTH_MAX = 128
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Body = dict[str, Any]
+_SMALLEST = Decimal("1e-9")
+_NO_EXITS = Exits()
+_NOTIONAL_MAX = PRICE_MAX * 100
 
 
 def parse_order(body: object) -> OrderRequest:
@@ -44,7 +47,7 @@ def parse_order(body: object) -> OrderRequest:
     exits = _exits(body, order_class)
     order_type = _choice(body, "type", OrderType)
     limit_price = _price(body, "limit_price", order_type, NEEDS_LIMIT, exits.take_profit)
-    notional = _optional(body, "notional", PRICE_MAX * 100)
+    notional = _optional(body, "notional", _NOTIONAL_MAX)
     request = OrderRequest(
         symbol=_symbol(body),
         qty=ZERO if notional is not None else _required(body, "qty", QTY_MAX),
@@ -114,6 +117,8 @@ def _order_class(body: Body) -> OrderClass:
 def _exits(body: Body, order_class: OrderClass) -> Exits:
     """take_profit {limit_price} and stop_loss {stop_price, limit_price}, as the class wants."""
     profit, loss = _part(body, "take_profit"), _part(body, "stop_loss")
+    if order_class is OrderClass.SIMPLE and not (profit or loss):
+        return _NO_EXITS
     exits = Exits(
         take_profit=_optional(profit, "limit_price", PRICE_MAX),
         stop=_optional(loss, "stop_price", PRICE_MAX),
@@ -209,9 +214,9 @@ def _optional(body: Body, name: str, maximum: Decimal) -> Decimal | None:
         raise unprocessable(f"{name} {str(raw)[:40]!r} is not a number of ordinary size")
     if not 0 < value <= maximum:
         raise unprocessable(f"{name} must be above 0 and at most {maximum}")
-    if value != round(value, 9):
+    if value % _SMALLEST:
         raise unprocessable(f"{name} has more than 9 decimals")
-    return value.normalize() + Decimal(0)
+    return value.normalize() + ZERO
 
 
 def _client_order_id(body: Body) -> str | None:

@@ -7,7 +7,7 @@ session and a whole minute of it; prices hold from minute to minute.
 from __future__ import annotations
 
 import datetime as dt
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +45,29 @@ class StockQuote(NamedTuple):
     bid: float
     ask: float
     last: float
+
+
+class SessionQuotes:
+    """One symbol's quotes at each minute of a session, 0 (the open) to `minutes`.
+
+    An absent side is quoted as zero. What is still to come (`lowest_ask`, `highest_bid`: the best
+    from each minute to the close) tells of most orders at a glance that nothing happens to them.
+    """
+
+    def __init__(self, quotes: Quotes) -> None:
+        self.bid, self.ask, self.value = quotes
+
+    @cached_property
+    def lowest_ask(self) -> list[float]:
+        """Infinite where nothing is offered any more."""
+        asks = np.where(self.ask > 0, self.ask, np.inf)
+        lowest: list[float] = np.minimum.accumulate(asks[::-1])[::-1].tolist()
+        return lowest
+
+    @cached_property
+    def highest_bid(self) -> list[float]:
+        highest: list[float] = np.maximum.accumulate(self.bid[::-1])[::-1].tolist()
+        return highest
 
 
 class Market:
@@ -157,18 +180,19 @@ class Market:
             seed=self.seed,
         )
 
-    def session_quotes(self, symbol: str, session: Session) -> Quotes:
+    def session_quotes(self, symbol: str, session: Session) -> SessionQuotes:
         """Bid, ask and value at each minute of the session, 0 (the open) to `minutes`.
 
         Raises KeyError for an option that is not listed then.
         """
         return self._session_quotes(symbol, session.index)
 
-    def _session_quotes_of(self, symbol: str, day: int) -> Quotes:
+    def _session_quotes_of(self, symbol: str, day: int) -> SessionQuotes:
         session = self.calendar.session(day)
         if symbol in self.history:
-            return stock_quotes(self.path(symbol, session))
-        return self.option_quotes(self.listed(symbol, session), session, 0, session.minutes)
+            return SessionQuotes(stock_quotes(self.path(symbol, session)))
+        contract = self.listed(symbol, session)
+        return SessionQuotes(self.option_quotes(contract, session, 0, session.minutes))
 
     def closing_values(self, listing: Listing, moment: Moment) -> Floats:
         """What today's contracts were worth at the close before, in whole cents."""
