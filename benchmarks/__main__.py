@@ -15,6 +15,7 @@ from rich.table import Table
 
 from benchmarks import (
     chain,
+    exchange_chains,
     exchange_orders,
     exchange_steps,
     greeks,
@@ -28,6 +29,7 @@ BENCHMARKS: tuple[Callable[[], list[Result]], ...] = (
     chain.run,
     planner_process.run,
     planning.run,
+    exchange_chains.run,
     exchange_orders.run,
     exchange_steps.run,
 )

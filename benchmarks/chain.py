@@ -85,7 +85,7 @@ def _compared(name: str, chain: Chain, target: float | None) -> Result:
 
 
 def our_path(chain: Chain) -> Callable[[], str | None]:
-    settings = AlpacaSettings(api_key="key", secret_key="secret")  # noqa: S106
+    settings = AlpacaSettings(api_key="key", secret_key="secret")
     reader = MarketReader(settings, PacedClock(1_000_000_000, speed=1))
     answers = _Pages(chain.pages)
     reader._clients.options._one_request = answers.next_bytes  # type: ignore[method-assign]

@@ -115,7 +115,7 @@ class Listings:
 
     def _listing(self, underlying: str, session: Session) -> Listing:
         series = [
-            _series(underlying, expiration, right, strikes)
+            series_of(underlying, expiration, right, strikes)
             for expiration in self.expirations(session.index)
             for strikes in [self._strikes(underlying, session.index, expiration)]
             for right in Right
@@ -177,7 +177,9 @@ class Listings:
                 if expiration >= session.date:
                     strikes = self._strikes(underlying, ex_day - 1, expiration)
                     root = f"{underlying}{1 + len(later)}"
-                    found += [_series(root, expiration, right, strikes, shares) for right in Right]
+                    found += [
+                        series_of(root, expiration, right, strikes, shares) for right in Right
+                    ]
         return found
 
     def _adjusted(self, underlying: str, day: int) -> list[Series]:
@@ -189,11 +191,11 @@ class Listings:
         strikes = self._strikes(underlying, day, expiration)
         middle = len(strikes) // 2
         few = strikes[middle : middle + ADJUSTED_STRIKES]
-        return [_series(f"{underlying}1", expiration, right, few) for right in Right]
+        return [series_of(f"{underlying}1", expiration, right, few) for right in Right]
 
 
 @lru_cache(maxsize=SERIES_KEPT)
-def _series(
+def series_of(
     root: str,
     expiration: dt.date,
     right: Right,
