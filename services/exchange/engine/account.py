@@ -68,7 +68,7 @@ def open_books(
         day=upcoming.index,
         minute=moment.minute if running else -1,
     )
-    books.account_id = books.new_id("account")
+    books.account_id = books.new_id()
     day = moment.session.date if running else market.calendar.session(upcoming.index).date
     minute = moment.minute if running else 0
     session = moment.session if running else upcoming
@@ -173,11 +173,11 @@ class Account:
 
     def _enter(self, request: OrderRequest, admitted: rules.Admitted, moment: Moment) -> Order:
         books, now = self.books, moment.now
-        order_id = books.new_id("order")
+        order_id = books.new_id()
         order = Order(
             number=books.ids_drawn,
             id=order_id,
-            client_order_id=request.client_order_id or books.new_id("client order"),
+            client_order_id=request.client_order_id or books.new_id(),
             symbol=request.symbol,
             qty=request.qty,
             notional=request.notional,

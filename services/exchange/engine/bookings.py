@@ -94,7 +94,7 @@ def book_liquidation(
     books: Books, position: Position, price: Decimal, at: dt.datetime, terms: Terms
 ) -> None:
     """A long contract whose exercise the account cannot honour is sold by the broker."""
-    order_id = books.new_id("order")
+    order_id = books.new_id()
     order = Order(
         number=books.ids_drawn,
         id=order_id,
@@ -142,7 +142,7 @@ def note(
 ) -> None:
     books.activities.append(
         Activity(
-            id=_stamped(books, when.known, books.new_id("activity")),
+            id=_stamped(books, when.known, books.new_id()),
             activity_type=kind,
             date=new_york_date(when.at),
             known_at=when.known,

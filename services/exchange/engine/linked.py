@@ -44,12 +44,12 @@ def add_exits(books: Books, order: Order, request: OrderRequest) -> None:
 
 
 def _exit(books: Books, entry: Order, order_type: OrderType) -> Order:
-    order_id = books.new_id("order")
+    order_id = books.new_id()
     oco = entry.order_class is OrderClass.OCO
     return Order(
         number=books.ids_drawn,
         id=order_id,
-        client_order_id=books.new_id("client order"),
+        client_order_id=books.new_id(),
         symbol=entry.symbol,
         qty=entry.qty,
         side=entry.side if oco else OPPOSITE[entry.side],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -166,11 +167,17 @@ def _choice(body: Body, name: str, choices: type[Choice]) -> Choice:
     value = body.get(name)
     if value is None:
         raise unprocessable(f"{name} is required")
-    try:
-        return choices(value)
-    except ValueError:
+    found: Choice | None = _named(choices).get(value) if isinstance(value, str) else None
+    if found is None:
         allowed = ", ".join(choices)
-        raise unprocessable(f"invalid {name} {str(value)[:40]!r}, allowed: {allowed}") from None
+        raise unprocessable(f"invalid {name} {str(value)[:40]!r}, allowed: {allowed}")
+    return found
+
+
+@cache
+def _named(choices: type[Choice]) -> dict[str, Choice]:
+    """By value; asking the class itself takes ten times as long, and every order asks thrice."""
+    return {choice.value: choice for choice in choices}
 
 
 def _intent(body: Body) -> Intent | None:

@@ -38,6 +38,9 @@ def rfc3339(at: dt.datetime) -> str:
 
 def plain(value: Decimal) -> str:
     """A number as a string without exponent or trailing zeros: 100, 162.5, 0."""
+    text = str(value)
+    if text.isdigit():
+        return text
     text = f"{value:f}"
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
