@@ -142,6 +142,10 @@ class Running:
             self.venue.clock.step_to(entries[-1].at, 0.0)
 
     def _note(self, call: Call, method: str, path: str, query: str) -> None:
+        """Write down a request that changed something; raises OSError."""
+        if self._file.snapshot_due:
+            self.save()
+            return
         entry = Entry(
             n=self._file.sequence + 1,
             at=call.moment.now,
@@ -155,7 +159,7 @@ class Running:
 
     def tick(self) -> None:
         """Write down that time went on; a new snapshot when the journal has grown long."""
-        if self._file.long:
+        if self._file.snapshot_due:
             self.save()
         else:
             self._file.append(Entry(n=self._file.sequence + 1, at=self.venue.now()))

@@ -9,6 +9,7 @@ so that a kill leaves the old one or the new one; its `sequence` says which line
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class StateFile:
         self._journal_path = path.with_name(path.name + ".journal") if path else None
         self._journal: Any = None
         self._lines = 0
+        self._torn = False
         self.sequence = 0
 
     def load(self, world: dict[str, Any]) -> tuple[SavedState, list[Entry]] | None:
@@ -89,17 +91,22 @@ class StateFile:
         return saved, entries
 
     def append(self, entry: Entry) -> None:
-        """Write a line of the journal; raises OSError."""
+        """Write a line of the journal; raises OSError, and then only a snapshot helps."""
         if self._journal is None:
             return
-        self._journal.write(msgspec.json.encode(entry) + b"\n")
+        line = msgspec.json.encode(entry) + b"\n"
+        self._torn = True
+        if self._journal.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._torn = False
         self.sequence = entry.n
         self._lines += 1
 
     @property
-    def long(self) -> bool:
-        """Whether the journal has grown so much that a snapshot is due."""
-        return self._lines > LINES_MAX
+    def snapshot_due(self) -> bool:
+        """The journal has grown long, or a line is missing: what came after it would be played to
+        other books."""
+        return self._torn or self._lines > LINES_MAX
 
     def save(self, state: SavedState) -> None:
         """Replace the snapshot and begin a new journal; raises OSError."""
@@ -110,7 +117,7 @@ class StateFile:
         os.replace(temporary, self._path)
         self.close()
         self._journal = self._journal_path.open("wb", buffering=0)
-        self._lines = 0
+        self._lines, self._torn = 0, False
 
     def close(self) -> None:
         if self._journal is not None:
