@@ -17,6 +17,9 @@ from typing import Annotated
 
 import typer
 
+from services.cli import exchange
+from services.cli.options import JsonFlag, fail
+
 
 def process_began_seconds() -> float:
     """When this process was made, on the monotonic clock: interpreter and imports included."""
@@ -34,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(exchange.app)
 
 
 class Service(StrEnum):
@@ -43,15 +47,6 @@ class Service(StrEnum):
     EXECUTOR = "executor"
     REPORTER = "reporter"
     EXCHANGE = "exchange"
-
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON line for scripts.")]
-
-
-def fail(text: str, status: int = 1) -> typer.Exit:
-    """Says what went wrong on stderr; raise what this returns."""
-    sys.stderr.write(f"alpaclaudia: {text}\n")
-    return typer.Exit(status)
 
 
 @contextmanager

@@ -19,8 +19,18 @@ LEVEL_MAX = 3
 KEY_LENGTH_MAX = 128
 
 
+DEFAULT_START = dt.date(2020, 2, 3)
+
+
 class ExchangeError(Exception):
-    """The exchange cannot start; the text is one line for a person."""
+    """The exchange cannot start; the text is one line for a person.
+
+    `field` names what of the configuration it is about, where that is known.
+    """
+
+    def __init__(self, text: str, *, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +54,7 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free port
     seed: int = 1
-    start_date: dt.date = dt.date(2020, 2, 3)
+    start_date: dt.date | None = None  # None: 2020-02-03, or the first day there are prices for
     symbols: list[str] = []  # empty: every one the source has
     source: dict[str, Any] = {}  # where prices come from; empty: the shipped closes
     # the first account

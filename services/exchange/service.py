@@ -23,6 +23,7 @@ from services.exchange import state_file
 from services.exchange.clock import SimulatedClock
 from services.exchange.config import (
     CONFIG_VARIABLE,
+    DEFAULT_START,
     ExchangeConfig,
     ExchangeError,
     check_config,
@@ -93,7 +94,7 @@ class Running:
         try:
             return self._file.load(self._world)
         except state_file.StateError as error:
-            raise ExchangeError(str(error)) from None
+            raise ExchangeError(str(error), field="state_path") from None
 
     def _venue(self, market: Market, saved: SavedState | None) -> Venue:
         config = self.config
@@ -119,7 +120,9 @@ class Running:
             try:
                 self.venue.open_account(account)
             except Refusal as refusal:
-                raise ExchangeError(f"account {account.key}: {refusal.message}") from None
+                raise ExchangeError(
+                    f"account {account.key}: {refusal.message}", field="accounts"
+                ) from None
 
     def _restore(self, saved: SavedState, entries: list[Entry]) -> None:
         """The snapshot, then the journal's requests at their own times."""
@@ -201,13 +204,23 @@ async def serve(
 
     `on_ready` is called with the port once the exchange answers.
     """
-    running = Running(config)
+    await serve_running(Running(config), on_ready=on_ready, stop=stop)
+
+
+async def serve_running(
+    running: Running,
+    *,
+    on_ready: Callable[[int], None] = lambda _port: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """As `serve`, of an exchange that was made already."""
+    config = running.config
     listener = _listen(config.host, config.port)
     try:
         running.save()
     except OSError as error:
         listener.close()
-        raise ExchangeError(f"state cannot be written: {error}") from None
+        raise ExchangeError(f"state cannot be written: {error}", field="state_path") from None
     server = _Server(
         uvicorn.Config(
             running.face,
@@ -242,23 +255,30 @@ def _market(config: ExchangeConfig) -> Market:
     calendar = load_calendar()
     try:
         source = read_source(config.source)
-        history = open_source(source, calendar, start=config.start_date, seed=config.seed)
+        start = config.start_date or DEFAULT_START
+        history = open_source(source, calendar, start=start, seed=config.seed)
     except SourceError as error:
-        raise ExchangeError(str(error)) from None
+        raise ExchangeError(str(error), field="source") from None
     known = history.symbols
     symbols = list(dict.fromkeys([*(config.symbols or known), *config.stocks]))
     unknown = [symbol for symbol in symbols if symbol not in history]
     if unknown:
-        raise ExchangeError(f"no prices for {', '.join(unknown)}; known: {', '.join(known)}")
+        raise ExchangeError(
+            f"no prices for {', '.join(unknown)}; known: {', '.join(known)}", field="symbols"
+        )
     return Market(calendar, history.only(symbols), config.seed)
 
 
-def _start(date: dt.date, market: Market) -> dt.datetime:
+def _start(wished: dt.date | None, market: Market) -> dt.datetime:
     """The open of the first session on or after the date."""
-    index = market.calendar.first_from(date)
+    index = market.calendar.first_from(wished or DEFAULT_START)
     first, last = market.calendar.dates[market.first_day], market.calendar.dates[market.last_day]
     if not market.first_day <= index <= market.last_day:
-        raise ExchangeError(f"start date {date} must be from {first} to {last}")
+        if wished is not None:
+            raise ExchangeError(
+                f"start date {wished} must be from {first} to {last}", field="start_date"
+            )
+        index = market.first_day
     return market.calendar.session(index).open
 
 
@@ -270,7 +290,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise ExchangeError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise ExchangeError(
+            f"cannot listen on {host}:{port}: {error.strerror}", field="port"
+        ) from None
     listener.setblocking(False)
     return listener
 
@@ -320,17 +342,22 @@ async def _end(tasks: list[asyncio.Task[None]], ending: asyncio.Task[Any]) -> No
     await asyncio.gather(server, stepper, ending, return_exceptions=True)
 
 
-def main() -> None:
-    """Run the process: configuration from the environment, one line and status 1 on failure."""
+def run(running: Running, on_ready: Callable[[int], None]) -> None:
+    """Serve in this process until it is told to end. Raises ExchangeError, OSError."""
     import uvloop
 
     # What was made while starting lives for ever; orders and rows refer to no cycle. So the
     # collector has little to find, and looking often would only make answers late.
     gc.set_threshold(20_000, 20, 100)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s exchange: %(message)s")
+    uvloop.run(serve_running(running, on_ready=on_ready))
+
+
+def main() -> None:
+    """Run the process: configuration from the environment, one line and status 1 on failure."""
     try:
         config = read_config(os.environ.get(CONFIG_VARIABLE))
-        uvloop.run(serve(config, on_ready=_announce(config)))
+        run(Running(config), _announce(config))
     except ExchangeError as error:
         sys.exit(f"exchange: {error}")
     except OSError as error:

@@ -143,3 +143,25 @@ def _entries(path: Path) -> list[Entry]:
 def _told(world: dict[str, Any]) -> str:
     symbols = ", ".join(world.get("symbols", []))
     return f"seed {world.get('seed')}, symbols {symbols}, source {world.get('source') or 'closes'}"
+
+
+class KeptAccount(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    secret: str
+
+
+class KeptWorld(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a snapshot a restart must begin with; the books themselves are not read."""
+
+    world: dict[str, Any]
+    accounts: list[KeptAccount]
+
+
+def kept_world(path: Path) -> KeptWorld | None:
+    """Of the snapshot at `path`, or None when there is none. Raises StateError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=KeptWorld)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StateError(f"exchange state {path} cannot be read: {error}") from None

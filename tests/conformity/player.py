@@ -447,5 +447,8 @@ EXERCISES: dict[Endpoint, Callable[[Player], object]] = {
     ("DELETE", "/sim/accounts/{key}"): _close_account,
     ("GET", "/sim/corporate-actions"): lambda p: p.raw("GET", "/sim/corporate-actions"),
     ("POST", "/sim/corporate-actions"): _announce,
+    ("GET", "/sim/books/{key}"): lambda p: p.raw("GET", f"/sim/books/{KEY}"),
+    ("GET", "/sim/quotes"): lambda p: p.raw("GET", "/sim/quotes"),
+    ("GET", "/"): lambda p: p.served.ask("GET", "/").text,
     ("GET", "/openapi.json"): lambda p: p.raw("GET", "/openapi.json"),
 }

@@ -52,7 +52,7 @@ class Recorder:
         where = operation.path
         self.counts[method, where, response.status_code] += 1
         judges = {"ours": self._ours}
-        if not path.startswith(("/sim/", "/openapi")):
+        if path != "/" and not path.startswith(("/sim/", "/openapi")):
             judges["Alpaca's"] = self._alpaca
         headers = {name.lower(): value for name, value in response.headers.items()}
         for name, judge in judges.items():

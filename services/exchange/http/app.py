@@ -23,6 +23,7 @@ from services.exchange.engine.refusals import (
     not_offered,
 )
 from services.exchange.http.call import Call, Encoded, MultiStatus
+from services.exchange.http.origin import check_origin
 from services.exchange.http.rate_limit import Headers, RateLimit
 from services.exchange.http.routes import Found, Routes
 from services.exchange.prices.market import Moment
@@ -84,7 +85,7 @@ class Face:
         if found is None:
             return _refused(self._no_such(method, path), [])
         if found.route.family == SIM:
-            return self._perform(found, scope, body, None, [])
+            return self._simulate(found, scope, body)
         tenant = self._who(scope["headers"])
         if tenant is None:
             return _Answer(401, _UNAUTHORIZED)
@@ -99,6 +100,13 @@ class Face:
                 headers=headers,
             )
         return self._perform(found, scope, body, tenant, headers)
+
+    def _simulate(self, found: Found, scope: Scope, body: bytes) -> _Answer:
+        try:
+            check_origin(scope["method"], scope["headers"])
+        except Refusal as refusal:
+            return _refused(refusal, [])
+        return self._perform(found, scope, body, None, [])
 
     def _perform(
         self, found: Found, scope: Scope, body: bytes, tenant: Tenant | None, headers: Headers

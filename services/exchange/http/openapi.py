@@ -37,7 +37,8 @@ DESCRIPTION = (
 REFUSALS = {
     400: "What was sent cannot be read",
     401: "Keys missing or wrong",
-    403: "Forbidden by the account's state: buying power, level, held quantity, wash trade",
+    403: "Forbidden by the account's state: buying power, level, held quantity, wash trade; "
+    "under /sim: to other sites' web pages",
     404: "Not found",
     409: "In conflict with what there is",
     422: "A value is missing or not allowed; the message names it",
@@ -46,6 +47,7 @@ REFUSALS = {
 }
 REFUSALS_OF_ALL = (400, 422)
 REFUSALS_WITH_KEYS = (401, 429)
+FORBIDDEN_TO_OTHER_SITES = 403  # of what needs no keys and changes something
 RATE_LIMIT_HEADERS = ("X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset")
 
 _FORMATS: dict[str, Schema] = {
@@ -118,7 +120,7 @@ def _operation(method: str, path: str, described: Operation) -> dict[str, Any]:
         "tags": [_tag(path)],
         "security": [{"key": [], "secret": []}] if described.keys else [],
         "parameters": [_parameter(each, path) for each in described.parameters],
-        "responses": _responses(described, path),
+        "responses": _responses(described, method, path),
     }
     if described.body is not None:
         made["requestBody"] = {
@@ -134,7 +136,7 @@ def operation_id(method: str, path: str) -> str:
 
 
 def _tag(path: str) -> str:
-    if path.startswith("/sim/") or path == OPENAPI_PATH:
+    if path.startswith("/sim/") or path in ("/", OPENAPI_PATH):
         return "simulation"
     return "market data" if path.startswith(("/v2/stocks", "/v1")) else "trading"
 
@@ -173,7 +175,7 @@ def _parameter_schema(parameter: Parameter) -> Schema:
     return schema | {name: value for name, value in bounds.items() if value is not None}
 
 
-def _responses(described: Operation, path: str) -> dict[str, Any]:
+def _responses(described: Operation, method: str, path: str) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Success"}
     if described.answer is not None:
         success["content"] = {described.media_type: {"schema": schema_of(described.answer)}}
@@ -183,6 +185,8 @@ def _responses(described: Operation, path: str) -> dict[str, Any]:
     if described.keys:
         success["headers"] = _rate_limit_headers()
         refusals |= set(REFUSALS_WITH_KEYS)
+    elif method != "GET":
+        refusals.add(FORBIDDEN_TO_OTHER_SITES)
     return {str(described.status): success} | {
         str(status): _refusal(status) for status in sorted(refusals)
     }

@@ -354,6 +354,21 @@ SIMULATION: dict[tuple[Method, Path], Operation] = {
         body="NewAction",
         keys=False,
     ),
+    ("GET", "/sim/books/{key}"): Operation(
+        summary="An account's figures, positions and latest happenings, for the page",
+        answer="SimulatedBooks",
+        parameters=(ACCOUNT_KEY,),
+        keys=False,
+    ),
+    ("GET", "/sim/quotes"): Operation(
+        summary="Last price, bid and ask of every stock", answer="[SimulatedQuote]", keys=False
+    ),
+    ("GET", "/"): Operation(
+        summary="A page of the exchange's state, for a browser",
+        answer="text",
+        media_type="text/html; charset=utf-8",
+        keys=False,
+    ),
     ("GET", "/openapi.json"): Operation(summary="This document", answer="{any}", keys=False),
 }
 

@@ -130,9 +130,14 @@ RECORDS: dict[str, str] = {
     "Health": "status:=ok",
     "State": """simulated_time:time is_open:flag waiting_for_client:flag paused:flag ended:flag
         speed:number seed:whole symbols:[text] accounts:[SimulatedAccount] open_orders:whole
-        positions:whole note:text""",
+        positions:whole note:text next_open:time next_close:time""",
     "SimulatedAccount": """key:text account_number:text equity:money cash:money
         options_level:whole open_orders:whole positions:{money}""",
+    "SimulatedBooks": """account:Account positions:[Position] open_orders:[Order]
+        latest_orders:[Order] activities:[Activity] opening_equity:money
+        equity_closes:[EquityClose]""",
+    "EquityClose": "date:date equity:money",
+    "SimulatedQuote": "symbol:text last:number bid:number ask:number previous_close:number",
     "SimulatedClock": "simulated_time:time is_open:flag paused:flag speed:number ended:flag",
     "SimulatedAction": """type:=cash_dividend|split id:text symbol:text ex_date:date rate?:money
         record_date?:date payable_date?:date special?:flag new_rate?:money old_rate?:money""",

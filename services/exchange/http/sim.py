@@ -12,7 +12,7 @@ from services.exchange.config import AccountConfig, account_trouble
 from services.exchange.engine.numbers import ordinary
 from services.exchange.engine.refusals import malformed, unprocessable
 from services.exchange.http.call import Call, Endpoints
-from services.exchange.http.views import View, account_view, money, plain
+from services.exchange.http.views import View, account_view, clock_view, money, plain
 from services.exchange.prices.actions import CashDividend, Split
 from services.exchange.prices.calendar import Session
 from services.exchange.prices.market import Moment
@@ -53,6 +53,7 @@ def health(_call: Call) -> Any:
 
 def state(call: Call) -> Any:
     venue, market = call.venue, call.market
+    clock = clock_view(market.calendar, call.moment)
     return {
         "simulated_time": call.moment.now,
         "is_open": call.moment.is_open,
@@ -66,6 +67,8 @@ def state(call: Call) -> Any:
         "open_orders": sum(len(t.books.open_orders) for t in venue.tenants.values()),
         "positions": sum(len(t.books.positions) for t in venue.tenants.values()),
         "note": SYNTHETIC_NOTE,
+        "next_open": clock["next_open"],
+        "next_close": clock["next_close"],
     }
 
 
