@@ -155,7 +155,7 @@ def _manner(running: Running, *, resumed: bool) -> Manner:
 
 def announcement(ready: Ready, manner: Manner) -> str:
     """The block a person reads once the exchange answers."""
-    others = f"   (and {manner.accounts - 1} more accounts)" if manner.accounts > 1 else ""
+    others = f"   (the first of {manner.accounts} accounts)" if manner.accounts > 1 else ""
     kept = "gone on from" if manner.resumed else "kept in"
     rows = {
         "trading and data": ready.trading_url,

@@ -52,13 +52,13 @@ def number(option: str, text: str, least: float, most: float, *, above: bool = F
     return value
 
 
-def amount(option: str, text: str, most: Decimal, what: str = "dollars") -> Decimal:
+def amount(option: str, text: str, most: Decimal) -> Decimal:
     try:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal("NaN")
     if not value.is_finite() or not 0 <= value <= most:
-        raise OptionError(option, text, f"give an amount of {what} from 0 to {most}")
+        raise OptionError(option, text, f"give an amount of dollars from 0 to {most}")
     return value
 
 
@@ -81,11 +81,17 @@ def holdings(option: str, text: str) -> dict[str, Decimal]:
     """AAPL=100,KO=50: shares by symbol."""
     found: dict[str, Decimal] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        symbol, equals, shares = part.partition("=")
-        qty = amount(option, shares or part, Decimal(10**6), "shares") if equals else Decimal(0)
-        if qty == 0 or not symbol.strip():
-            raise OptionError(option, part, "give shares by symbol, such as AAPL=100,KO=50")
-        found[symbol.strip().upper()] = qty
-    if not found:
+        symbol, _, shares = part.partition("=")
+        found[symbol.strip().upper()] = _shares(shares)
+    if not found or "" in found or not all(found.values()):
         raise OptionError(option, text, "give shares by symbol, such as AAPL=100,KO=50")
     return found
+
+
+def _shares(text: str) -> Decimal:
+    """0 for what is no number of shares."""
+    try:
+        qty = Decimal(text)
+    except InvalidOperation:
+        return Decimal(0)
+    return qty if qty.is_finite() and 0 < qty <= 10**6 else Decimal(0)

@@ -124,6 +124,8 @@ def account_trouble(account: AccountConfig) -> str | None:
             return "key and secret must be printable ASCII without spaces, and not empty"
         if len(text) > KEY_LENGTH_MAX:
             return f"key and secret must be at most {KEY_LENGTH_MAX} long"
+    if "/" in account.key:
+        return "key must not contain a slash: it is part of paths under /sim/accounts"
     return _figures_trouble(account)
 
 
