@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import json
 import os
@@ -21,6 +22,8 @@ from alpaca.data.requests import StockLatestQuoteRequest
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import MarketOrderRequest
+
+from services.exchange.prices.calendar import load_calendar
 
 pytestmark = pytest.mark.integration
 
@@ -243,6 +246,29 @@ def test_dividends_and_splits_are_announced(running: tuple[Serving, dict[str, An
     refused = serving.run("dividend", "NOPE", "1", "--ex-date=2020-04-01")
     assert refused.returncode == 1
     assert "NOPE" in refused.stderr
+
+
+# --- other prices ------------------------------------------------------------------------------
+
+
+def test_bars_of_ones_own_begin_on_the_first_day_they_allow(serve: Serve, tmp_path: Path) -> None:
+    sessions = load_calendar().between(dt.date(2023, 1, 1), dt.date(2023, 6, 30))
+    rows = [f"{session.date},{100 + n / 10}" for n, session in enumerate(sessions)]
+    (tmp_path / "OWN.csv").write_text("\n".join(["date,close", *rows]))
+    ready = serve("--json", "--port=0", "--paused", f"--bars={tmp_path}").ready()
+    began = dt.datetime.fromisoformat(ready["simulated_time"]).date()
+    assert sessions[0].date < began < sessions[40].date
+    (quote,) = requests.get(f"{ready['trading_url']}/sim/quotes", timeout=5).json()
+    assert quote["symbol"] == "OWN"
+    assert quote["bid"] < quote["last"] < quote["ask"]
+
+
+def test_a_walk_has_any_symbols_on_any_dates(serve: Serve) -> None:
+    options = ("--walk", "--symbols=ZZZ", "--from=2025-06-02")
+    ready = serve("--json", "--port=0", "--paused", *options).ready()
+    assert ready["simulated_time"] == "2025-06-02T13:30:00Z"
+    quotes = requests.get(f"{ready['trading_url']}/sim/quotes", timeout=5).json()
+    assert [quote["symbol"] for quote in quotes] == ["ZZZ"]
 
 
 # --- the page ----------------------------------------------------------------------------------
