@@ -126,7 +126,7 @@ def test_a_body_shorter_than_it_says_is_waited_for_and_forgotten(exchange: Serve
         b"POST /v2/orders HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"POST /v2/orders HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
+        b"GET /nowhere HTTP/1.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
         b"\x00" * 5000,
     ],
     ids=lambda sent: repr(sent[:24]),
