@@ -438,6 +438,9 @@ EXERCISES: dict[Endpoint, Callable[[Player], object]] = {
     ),
     ("GET", "/sim/health"): lambda p: p.raw("GET", "/sim/health"),
     ("GET", "/sim/state"): lambda p: p.raw("GET", "/sim/state"),
+    ("GET", "/sim/books/{key}"): lambda p: p.raw("GET", f"/sim/books/{KEY}"),
+    ("GET", "/sim/quotes"): lambda p: p.raw("GET", "/sim/quotes"),
+    ("GET", "/"): lambda p: p.served.ask("GET", "/").text,
     ("GET", "/sim/clock"): lambda p: p.raw("GET", "/sim/clock"),
     ("PATCH", "/sim/clock"): lambda p: p.raw("PATCH", "/sim/clock", json={"paused": True}),
     ("POST", "/sim/step"): lambda p: p.step(minutes=1),
@@ -447,8 +450,5 @@ EXERCISES: dict[Endpoint, Callable[[Player], object]] = {
     ("DELETE", "/sim/accounts/{key}"): _close_account,
     ("GET", "/sim/corporate-actions"): lambda p: p.raw("GET", "/sim/corporate-actions"),
     ("POST", "/sim/corporate-actions"): _announce,
-    ("GET", "/sim/books/{key}"): lambda p: p.raw("GET", f"/sim/books/{KEY}"),
-    ("GET", "/sim/quotes"): lambda p: p.raw("GET", "/sim/quotes"),
-    ("GET", "/"): lambda p: p.served.ask("GET", "/").text,
     ("GET", "/openapi.json"): lambda p: p.raw("GET", "/openapi.json"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.exchange.http import account, market_data, option_contracts, page, sim, trading
+from services.exchange.http import account, market_data, option_contracts, sim, trading
 from services.exchange.http.app import SIM
 from services.exchange.http.call import Endpoints
 from services.exchange.http.openapi import OPENAPI_PATH, openapi_endpoint
@@ -27,9 +27,8 @@ MARKET_DATA: Endpoints = {
 
 
 def all_routes() -> Routes:
-    mounted = [*TRADING, *MARKET_DATA, *sim.ENDPOINTS, *page.ENDPOINTS]
-    own = sim.ENDPOINTS | page.ENDPOINTS
-    own |= {("GET", OPENAPI_PATH): openapi_endpoint(mounted)}
+    mounted = [*TRADING, *MARKET_DATA, *sim.ENDPOINTS]
+    own = sim.ENDPOINTS | {("GET", OPENAPI_PATH): openapi_endpoint(mounted)}
     families = {"trading": TRADING, "data": MARKET_DATA, SIM: own}
     return Routes(
         Route(method, path, endpoint, family)

@@ -302,6 +302,21 @@ SIMULATION: dict[tuple[Method, Path], Operation] = {
     ("GET", "/sim/state"): Operation(
         summary="Simulated time and what is in the books", answer="State", keys=False
     ),
+    ("GET", "/sim/books/{key}"): Operation(
+        summary="An account's figures, positions and latest happenings, for the page",
+        answer="SimulatedBooks",
+        parameters=(ACCOUNT_KEY,),
+        keys=False,
+    ),
+    ("GET", "/sim/quotes"): Operation(
+        summary="Last price, bid and ask of every stock", answer="[SimulatedQuote]", keys=False
+    ),
+    ("GET", "/"): Operation(
+        summary="A page of the exchange's state, for a browser",
+        answer="text",
+        media_type="text/html; charset=utf-8",
+        keys=False,
+    ),
     ("GET", "/sim/clock"): Operation(
         summary="Simulated time and how fast it runs", answer="SimulatedClock", keys=False
     ),
@@ -352,21 +367,6 @@ SIMULATION: dict[tuple[Method, Path], Operation] = {
         summary="Announce a dividend or a split of the future",
         answer="SimulatedAction",
         body="NewAction",
-        keys=False,
-    ),
-    ("GET", "/sim/books/{key}"): Operation(
-        summary="An account's figures, positions and latest happenings, for the page",
-        answer="SimulatedBooks",
-        parameters=(ACCOUNT_KEY,),
-        keys=False,
-    ),
-    ("GET", "/sim/quotes"): Operation(
-        summary="Last price, bid and ask of every stock", answer="[SimulatedQuote]", keys=False
-    ),
-    ("GET", "/"): Operation(
-        summary="A page of the exchange's state, for a browser",
-        answer="text",
-        media_type="text/html; charset=utf-8",
         keys=False,
     ),
     ("GET", "/openapi.json"): Operation(summary="This document", answer="{any}", keys=False),

@@ -11,6 +11,7 @@ import msgspec
 from services.exchange.config import AccountConfig, account_trouble
 from services.exchange.engine.numbers import ordinary
 from services.exchange.engine.refusals import malformed, unprocessable
+from services.exchange.http import page
 from services.exchange.http.call import Call, Endpoints
 from services.exchange.http.views import View, account_view, clock_view, money, plain
 from services.exchange.prices.actions import CashDividend, Split
@@ -273,7 +274,7 @@ def _converted(body: object, kind: type[Any]) -> Any:
         raise unprocessable(f"invalid body: {error}") from None
 
 
-ENDPOINTS: Endpoints = {
+ENDPOINTS: Endpoints = page.ENDPOINTS | {
     ("GET", "/sim/health"): health,
     ("GET", "/sim/state"): state,
     ("GET", "/sim/clock"): get_clock,
