@@ -242,6 +242,7 @@ def _about(field: str, wishes: Wishes) -> tuple[str, str | None, str]:
     ending = "end what listens there, or choose another --port (0: any free one)"
     return {
         "port": ("--port", wishes.port, ending),
+        "host": ("--host", wishes.host, "give an address of this machine, such as 127.0.0.1"),
         "state_path": ("--state", wishes.state, ""),
         "start_date": ("--from", wishes.start, ""),
         "symbols": (*named, ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import errno
 import gc
 import logging
 import os
@@ -290,8 +291,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise ExchangeError(
-            f"cannot listen on {host}:{port}: {error.strerror}", field="port"
+            f"cannot listen on {host}:{port}: {error.strerror}", field="port" if taken else "host"
         ) from None
     listener.setblocking(False)
     return listener

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import threading
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,8 @@ def complaint(*arguments: str, status: int) -> str:
     result = RUNNER.invoke(app, ["exchange", *arguments])
     assert result.exit_code == status, result.output
     assert result.stdout == ""
-    line, *rest = result.stderr.splitlines()
+    *warnings, line = result.stderr.splitlines()
+    rest = [one for one in warnings if "whoever reaches this machine" not in one]
     assert rest == []
     return line.removeprefix("alpaclaudia: ")
 
@@ -148,6 +152,8 @@ def test_kept_books_go_on_with_their_own_seed_symbols_and_prices(tmp_path: Path)
     [
         ("--port", "70000", "give a whole number from 0 to 65535; 0 takes any free port"),
         ("--port", "http", "give a whole number"),
+        ("--host", "192.0.2.7", "give an address of this machine, such as 127.0.0.1"),
+        ("--host", "::1", "give an address of this machine, such as 127.0.0.1"),
         ("--seed", "one", "give a whole number"),
         ("--seed", "-1", "give a whole number"),
         ("--from", "2020-02-30", "give a date as YYYY-MM-DD"),
@@ -244,6 +250,89 @@ def test_without_a_running_exchange_the_remedy_is_named(command: str) -> None:
 @pytest.mark.parametrize("url", ["nowhere", "ftp://x", "http://", "http://x:abc"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     assert complaint("state", "--url", url, status=1).startswith(f"--url {url}: ")
+
+
+# --- what is asked of an exchange --------------------------------------------------------------
+
+
+class Listener:
+    """Answers every request with the same bytes, and remembers what was asked."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_one_request(self) -> None:
+                self.raw_requestline = self.rfile.readline()
+                if not self.raw_requestline or not self.parse_request():
+                    self.close_connection = True
+                    return
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.asked.append((self.command, self.path, json.loads(body) if body else None))
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + answer)
+                self.close_connection = True
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+A_FAULT = {"kind": "error", "id": "fault-1", "path": "/v2/orders", "method": "POST"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["faults"], ("GET", "/sim/faults", None)),
+        (["heal"], ("DELETE", "/sim/faults", None)),
+        (["heal", "my fault"], ("DELETE", "/sim/faults/my%20fault", None)),
+        (
+            ["fault", "error", "--on=post /v2/orders", "--rate=0.1", "--seed=7", "--times=3",
+             "--skip=2", "--status=503", "--message=busy", "--key=k", "--id=mine"],
+            ("POST", "/sim/faults", {
+                "kind": "error", "method": "POST", "path": "/v2/orders", "rate": 0.1, "seed": 7,
+                "times": 3, "skip": 2, "status": 503, "message": "busy", "key": "k", "id": "mine",
+            }),
+        ),
+        (
+            ["fault", "stale_quotes", "--on=/v2/stocks/*", "--seconds=60", "--share=0.5"],
+            ("POST", "/sim/faults", {
+                "kind": "stale_quotes", "path": "/v2/stocks/*", "seconds": 60.0, "share": 0.5,
+            }),
+        ),
+        (
+            ["fault", "drop", "--stream=trade_updates"],
+            ("POST", "/sim/faults", {"kind": "drop", "stream": "trade_updates"}),
+        ),
+    ],
+)  # fmt: skip
+def test_faults_are_asked_for_as_the_exchange_reads_them(
+    arguments: list[str], asked: tuple[str, str, Any]
+) -> None:
+    answer = [A_FAULT] if arguments == ["faults"] else A_FAULT
+    listener = Listener(json.dumps(answer).encode())
+    try:
+        result = RUNNER.invoke(app, ["exchange", *arguments, "--url", listener.url])
+    finally:
+        listener.close()
+    assert result.exit_code == 0, result.output
+    assert listener.asked == [asked]
+
+
+def test_another_server_is_told_apart_from_an_exchange() -> None:
+    listener = Listener(b"<html>hello</html>")
+    try:
+        line = complaint("state", "--url", listener.url, status=1)
+    finally:
+        listener.close()
+    assert "answers, but not as a simulated exchange does" in line
 
 
 # --- what is printed ---------------------------------------------------------------------------
