@@ -244,7 +244,10 @@ def fault(  # noqa: PLR0913, PLR0917
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="Such as delay, rate_limited, error, reset, hang, malformed, drop."
+            metavar="KIND",
+            help="delay, rate_limited, error, reset, hang, malformed (error, reset, hang and "
+            "malformed also as …_after: what was asked is done first), missing_greeks, "
+            "missing_quotes, stale_quotes; of streams drop, mute, duplicate, reorder.",
         ),
     ],
     on: Annotated[
@@ -266,7 +269,7 @@ def fault(  # noqa: PLR0913, PLR0917
     url: UrlOption = HERE,
     as_json: JsonFlag = False,
 ) -> None:
-    """Set a fault that requests or streams may meet. docs/exchange.md has the kinds."""
+    """Set a fault that requests or streams may meet; POST /sim/faults takes more than these."""
     from services.cli.exchange_show import fault_text
 
     given = {"stream": stream, "message": message, "key": key, "id": name}
