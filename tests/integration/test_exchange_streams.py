@@ -1,0 +1,731 @@
+"""The exchange's streams through the unmodified alpaca-py, its own models, over real sockets.
+
+Time stands still but for the steps a test takes. What alpaca-py cannot do wrong (malformed frames,
+a client that does not read) a bare WebSocket client does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import logging
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgpack
+import pytest
+from alpaca.data.live import OptionDataStream, StockDataStream
+from alpaca.data.models import Bar, Quote, Trade
+from alpaca.trading.models import TradeUpdate
+from alpaca.trading.stream import TradingStream
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_raw
+
+from services.exchange.config import AccountConfig
+from services.exchange.stream_limits import StreamLimits
+from services.exchange.terms import Terms
+from tests.conformity.served import KEY, KEYS, SECRET, Served, serving
+
+pytestmark = pytest.mark.integration
+
+WAIT_SECONDS = 20
+MSGPACK = {"Content-Type": "application/msgpack"}
+AUTH = {"action": "auth", "key": KEY, "secret": SECRET}
+OTHER = AccountConfig(key="other-key", secret="other-secret")
+Sdk = TradingStream | StockDataStream | OptionDataStream
+
+
+@pytest.fixture
+def exchange(caplog: pytest.LogCaptureFixture) -> Iterator[Served]:
+    """Whatever happens, nothing fails inside it."""
+    caplog.set_level(logging.INFO, logger="alpaca")
+    with serving(paused=True, accounts=[OTHER]) as served:
+        yield served
+    errors = [r for r in caplog.get_records("call") if r.name.startswith("services")]
+    assert errors == []
+
+
+class Stream:
+    """A stream of alpaca-py running in its own thread; what its handler got waits in a queue."""
+
+    def __init__(self, sdk: Sdk) -> None:
+        self.sdk = sdk
+        self._got: queue.Queue[Any] = queue.Queue()
+        self._thread = threading.Thread(target=sdk.run, daemon=True)
+
+    async def handler(self, message: Any) -> None:
+        self._got.put(message)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def take(self) -> Any:
+        return self._got.get(timeout=WAIT_SECONDS)
+
+    def take_many(self, count: int) -> list[Any]:
+        return [self.take() for _ in range(count)]
+
+    def nothing_waits(self) -> bool:
+        return self._got.empty()
+
+    def hang_up(self) -> None:
+        """Close the socket under it: alpaca-py connects again by itself."""
+        loop = self.sdk._loop
+        assert loop is not None
+        transport = self.sdk._ws.transport
+        loop.call_soon_threadsafe(transport.abort)
+        until(transport.is_closing)
+
+    def stop(self) -> None:
+        loop = self.sdk._loop
+        if loop is not None and loop.is_running():
+            self.sdk.stop()
+            with contextlib.suppress(RuntimeError):  # it may have ended just now
+                loop.call_soon_threadsafe(lambda: loop.create_task(self.sdk.close()))
+        self._thread.join(WAIT_SECONDS)
+        assert not self._thread.is_alive()
+
+
+@contextlib.contextmanager
+def running(sdk: Sdk, *subscribe: Callable[[Stream], None]) -> Iterator[Stream]:
+    stream = Stream(sdk)
+    for each in subscribe:
+        each(stream)
+    stream.start()
+    try:
+        yield stream
+    finally:
+        stream.stop()
+
+
+def url(served: Served, path: str) -> str:
+    return f"ws://127.0.0.1:{served.port}{path}"
+
+
+def until(done: Callable[[], bool], deed: Callable[[], object] = lambda: None) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not done():
+        assert time.monotonic() < end, "it does not come"
+        deed()
+        time.sleep(0.02)
+
+
+def step(served: Served, **how: Any) -> None:
+    assert served.ask("POST", "/sim/step", json=how or {"minutes": 1}).status_code == 200
+
+
+# --- trade_updates -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def listening(served: Served, key: str = KEY, secret: str = SECRET) -> Iterator[Stream]:
+    sdk = TradingStream(key, secret, url_override=url(served, "/stream"))
+    with running(sdk, lambda s: sdk.subscribe_trade_updates(s.handler)) as stream:
+        wait_until_heard(served, stream, key, secret)
+        yield stream
+
+
+def wait_until_heard(
+    served: Served, stream: Stream, key: str = KEY, secret: str = SECRET
+) -> set[str]:
+    """alpaca-py does not tell when the server listens: orders are sent until one is heard of.
+
+    Gives the orders that were heard of; after it, nothing waits.
+    """
+    keys = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
+    until(lambda: not stream.nothing_waits(), lambda: mark(served, keys))
+    return take_until_canceled(stream, mark(served, keys))
+
+
+def mark(served: Served, keys: dict[str, str] | None = None) -> str:
+    """An order that is new and cancelled: all before it has been sent when that is heard."""
+    order: dict[str, str] = submit(served, keys, limit_price="1.00")
+    served.ask("DELETE", f"/v2/orders/{order['id']}", headers=keys or KEYS)
+    return order["id"]
+
+
+def take_until_canceled(stream: Stream, order_id: str) -> set[str]:
+    heard: set[str] = set()
+    while True:
+        update = stream.take()
+        heard.add(str(update.order.id))
+        if (str(update.order.id), update.event) == (order_id, "canceled"):
+            return heard
+
+
+def submit(served: Served, headers: dict[str, str] | None = None, **terms: Any) -> Any:
+    body = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}
+    body |= terms
+    if "limit_price" in terms:
+        body |= {"type": "limit"}
+    answer = served.ask("POST", "/v2/orders", json=body, headers=headers or KEYS)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_market_order_is_new_then_filled(exchange: Served) -> None:
+    with listening(exchange) as stream:
+        order = submit(exchange, qty="2")
+        new, fill = stream.take_many(2)
+        assert isinstance(new, TradeUpdate)
+        assert (new.event, fill.event) == ("new", "fill")
+        assert str(fill.order.id) == order["id"]
+        assert fill.order.status == "filled"
+        assert (fill.qty, fill.position_qty) == (2.0, 302.0)
+        assert fill.price == float(fill.order.filled_avg_price)
+        assert fill.execution_id != new.execution_id
+        booked = exchange.get(f"/v2/orders/{order['id']}")
+        assert booked["filled_avg_price"] == fill.order.filled_avg_price
+
+
+def test_an_order_that_rests_is_cancelled(exchange: Served) -> None:
+    with listening(exchange) as stream:
+        order = submit(exchange, limit_price="1.00")
+        exchange.ask("DELETE", f"/v2/orders/{order['id']}")
+        new, canceled = stream.take_many(2)
+        assert (new.event, canceled.event) == ("new", "canceled")
+        assert canceled.order.canceled_at is not None
+
+
+def test_a_replaced_order_is_followed_by_a_new_one(exchange: Served) -> None:
+    with listening(exchange) as stream:
+        order = submit(exchange, limit_price="1.00")
+        changed = exchange.ask(
+            "PATCH", f"/v2/orders/{order['id']}", json={"limit_price": "2.00"}
+        ).json()
+        events = {(u.event, str(u.order.id)): u.order for u in stream.take_many(3)}
+        assert set(events) == {
+            ("new", order["id"]), ("replaced", order["id"]), ("new", changed["id"]),
+        }  # fmt: skip
+        assert str(events["replaced", order["id"]].replaced_by) == changed["id"]
+
+
+def test_day_orders_expire_at_the_close(exchange: Served) -> None:
+    with listening(exchange) as stream:
+        order = submit(exchange, limit_price="1.00")
+        assert stream.take().event == "new"
+        step(exchange, to="close")
+        expired = stream.take()
+        assert (expired.event, str(expired.order.id)) == ("expired", order["id"])
+
+
+def test_an_order_of_the_night_is_accepted_then_new_at_the_open(exchange: Served) -> None:
+    with listening(exchange) as stream:
+        step(exchange, to="close")
+        submit(exchange)
+        assert stream.take().event == "accepted"
+        step(exchange, to="open")
+        events = [u.event for u in stream.take_many(2)]
+        assert events == ["new", "fill"]
+
+
+def test_partial_fills_add_up() -> None:
+    with (
+        serving(paused=True, terms=Terms(partial_fill_rate=1.0)) as served,
+        listening(served) as stream,
+    ):
+        submit(served, qty="10")
+        until(lambda: not served.get("/v2/orders"), lambda: step(served))
+        updates = [stream.take()]
+        while updates[-1].event != "fill":
+            updates.append(stream.take())
+        fills = [u for u in updates if u.event in ("partial_fill", "fill")]
+        assert len(fills) > 1
+        assert sum(u.qty for u in fills) == 10
+        assert [u.position_qty for u in fills] == sorted(u.position_qty for u in fills)
+        assert len({u.execution_id for u in fills}) == len(fills)
+
+
+def test_every_client_of_an_account_hears_it_and_no_other_account(exchange: Served) -> None:
+    with (
+        listening(exchange) as first,
+        listening(exchange) as second,
+        listening(exchange, OTHER.key, OTHER.secret) as other,
+    ):
+        marker = mark(exchange)
+        for stream in (first, second):
+            take_until_canceled(stream, marker)
+        order = submit(exchange)
+        for stream in (first, second):
+            assert [u.event for u in stream.take_many(2)] == ["new", "fill"]
+        theirs = submit(
+            exchange,
+            {"APCA-API-KEY-ID": OTHER.key, "APCA-API-SECRET-KEY": OTHER.secret},
+            limit_price="1.00",
+        )
+        heard = other.take()
+        assert str(heard.order.id) == theirs["id"] != order["id"]
+        assert first.nothing_waits()
+
+
+def test_after_a_reconnect_nothing_is_replayed(exchange: Served) -> None:
+    with listening(exchange) as stream:
+        stream.hang_up()
+        missed = submit(exchange)
+        # alpaca-py waits a second before it comes back; the probes start only after that order.
+        heard = wait_until_heard(exchange, stream)
+        assert missed["id"] not in heard
+
+
+def test_wrong_keys_are_refused(exchange: Served, caplog: pytest.LogCaptureFixture) -> None:
+    for sdk in (
+        TradingStream(KEY, "wrong", url_override=url(exchange, "/stream")),
+        StockDataStream(KEY, "wrong", url_override=url(exchange, "/v2/iex")),
+    ):
+        caplog.clear()
+        stream = Stream(sdk)
+        if isinstance(sdk, TradingStream):
+            sdk.subscribe_trade_updates(stream.handler)
+        else:
+            sdk.subscribe_trades(stream.handler, "AAPL")
+        stream.start()
+        until(lambda: any("auth" in r.getMessage() for r in caplog.records if r.exc_info))
+        stream.stop()
+
+
+def test_an_account_that_is_closed_loses_its_streams(exchange: Served) -> None:
+    with raw(exchange, "/stream") as client:
+        tell(client, {"action": "auth", "key": OTHER.key, "secret": OTHER.secret})
+        assert exchange.ask("DELETE", f"/sim/accounts/{OTHER.key}").status_code == 204
+        step(exchange)
+        with pytest.raises(ConnectionClosed):
+            client.recv(WAIT_SECONDS)
+
+
+# --- market data -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def subscribed(caplog: pytest.LogCaptureFixture) -> Callable[[str], None]:
+    """Wait until the server has confirmed subscriptions that contain that text."""
+
+    def wait(text: str) -> None:
+        until(lambda: any(text in m for m in caplog.messages if m.startswith("subscribed to")))
+
+    return wait
+
+
+def stocks(served: Served, feed: str = "iex") -> StockDataStream:
+    return StockDataStream(KEY, SECRET, url_override=url(served, f"/v2/{feed}"))
+
+
+def options(served: Served) -> OptionDataStream:
+    return OptionDataStream(KEY, SECRET, url_override=url(served, "/v1beta1/indicative"))
+
+
+def contracts(served: Served, count: int) -> list[str]:
+    """Contracts near the money: quoted, and traded."""
+    day = served.get("/v2/clock")["timestamp"][:10]
+    chain = served.get(
+        "/v1beta1/options/snapshots/AAPL", expiration_date_gte=day, strike_price_gte=77, limit=1000
+    )["snapshots"]
+    shown = [s for s, view in chain.items() if {"latestQuote", "latestTrade"} <= set(view)]
+    return shown[:count]
+
+
+def test_trades_quotes_and_bars_of_a_minute_are_what_rest_shows(
+    exchange: Served, subscribed: Callable[[str], None]
+) -> None:
+    sdk = stocks(exchange)
+    with running(
+        sdk,
+        lambda s: sdk.subscribe_trades(s.handler, "AAPL"),
+        lambda s: sdk.subscribe_quotes(s.handler, "KO"),
+        lambda s: sdk.subscribe_bars(s.handler, "MSFT"),
+        lambda s: sdk.subscribe_daily_bars(s.handler, "MSFT"),
+    ) as stream:
+        subscribed("dailyBars: ['MSFT']")
+        step(exchange)
+        trade, quote, bar, daily = stream.take_many(4)
+        assert isinstance(trade, Trade)
+        assert isinstance(quote, Quote)
+        assert isinstance(bar, Bar)
+        shown = exchange.get("/v2/stocks/trades/latest", symbols="AAPL")["trades"]["AAPL"]
+        assert (trade.symbol, trade.price, trade.size, trade.id) == (
+            "AAPL", shown["p"], shown["s"], shown["i"],
+        )  # fmt: skip
+        assert trade.timestamp == dt.datetime.fromisoformat(shown["t"])
+        shown = exchange.get("/v2/stocks/quotes/latest", symbols="KO")["quotes"]["KO"]
+        assert (quote.bid_price, quote.ask_price) == (shown["bp"], shown["ap"])
+        assert (quote.bid_size, quote.ask_size) == (shown["bs"], shown["as"])
+        shown = exchange.get("/v2/stocks/bars/latest", symbols="MSFT")["bars"]["MSFT"]
+        assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.vwap) == (
+            shown["o"], shown["h"], shown["l"], shown["c"], shown["v"], shown["vw"],
+        )  # fmt: skip
+        assert bar.timestamp == dt.datetime.fromisoformat(shown["t"])
+        shown = exchange.get("/v2/stocks/snapshots", symbols="MSFT")["MSFT"]["dailyBar"]
+        assert (daily.close, daily.volume) == (shown["c"], shown["v"])
+
+
+def test_every_minute_of_a_short_step_is_sent_and_of_a_long_one_the_last(
+    exchange: Served, subscribed: Callable[[str], None]
+) -> None:
+    sdk = stocks(exchange)
+    with running(sdk, lambda s: sdk.subscribe_trades(s.handler, "AAPL")) as stream:
+        subscribed("AAPL")
+        step(exchange, minutes=3)
+        minutes = [t.timestamp.minute for t in stream.take_many(3)]
+        assert minutes == [31, 32, 33]
+        step(exchange, to="close")
+        last = stream.take_many(10)
+        assert last[-1].timestamp == dt.datetime(2020, 2, 3, 21, tzinfo=dt.UTC)
+        assert last[0].timestamp == dt.datetime(2020, 2, 3, 20, 51, tzinfo=dt.UTC)
+        assert stream.nothing_waits()
+
+
+def test_a_star_is_every_stock(exchange: Served, subscribed: Callable[[str], None]) -> None:
+    sdk = stocks(exchange, "sip")
+    with running(sdk, lambda s: sdk.subscribe_quotes(s.handler, "*")) as stream:
+        subscribed("quotes: ['*']")
+        step(exchange)
+        assert {quote.symbol for quote in stream.take_many(3)} == {"AAPL", "KO", "MSFT"}
+
+
+# Each method of the SDK, and how many messages a minute brings for one symbol.
+STOCK_METHODS = {
+    "trades": 1, "quotes": 1, "bars": 1, "daily_bars": 1, "updated_bars": 0, "trading_statuses": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STOCK_METHODS)
+def test_each_stock_subscription_begins_and_ends(
+    exchange: Served, subscribed: Callable[[str], None], caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    sdk = stocks(exchange)
+    marker = sdk.subscribe_quotes if what == "trades" else sdk.subscribe_trades
+    with running(sdk, lambda s: marker(s.handler, "KO")) as stream:
+        subscribed("KO")
+        getattr(sdk, f"subscribe_{what}")(stream.handler, "MSFT")
+        subscribed("MSFT")
+        step(exchange)
+        got = [message.symbol for message in stream.take_many(1 + STOCK_METHODS[what])]
+        assert sorted(got) == ["KO"] + ["MSFT"] * STOCK_METHODS[what]
+
+        caplog.clear()
+        getattr(sdk, f"unsubscribe_{what}")("MSFT")
+        subscribed("KO")
+        step(exchange)
+        assert stream.take().symbol == "KO"
+        step(exchange)
+        assert stream.take().symbol == "KO"
+        assert stream.nothing_waits()
+
+
+def test_corrections_and_cancels_are_registered_with_trades(
+    exchange: Served, subscribed: Callable[[str], None]
+) -> None:
+    sdk = stocks(exchange)
+    with running(
+        sdk,
+        lambda s: sdk.register_trade_corrections(s.handler),
+        lambda s: sdk.register_trade_cancels(s.handler),
+        lambda s: sdk.subscribe_trades(s.handler, "KO"),
+    ) as stream:
+        subscribed("corrections: ['KO'], cancelErrors: ['KO']")
+        step(exchange)
+        assert isinstance(stream.take(), Trade)
+
+
+@pytest.mark.parametrize("what", ["trades", "quotes"])
+def test_each_option_subscription_begins_and_ends(
+    exchange: Served, subscribed: Callable[[str], None], caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    stays, goes = contracts(exchange, 2)
+    sdk = options(exchange)
+    other = "quotes" if what == "trades" else "trades"
+    with running(sdk, lambda s: getattr(sdk, f"subscribe_{other}")(s.handler, stays)) as stream:
+        subscribed(stays)
+        getattr(sdk, f"subscribe_{what}")(stream.handler, goes)
+        subscribed(goes)
+        step(exchange)
+        assert {message.symbol for message in stream.take_many(2)} == {stays, goes}
+
+        caplog.clear()
+        getattr(sdk, f"unsubscribe_{what}")(goes)
+        subscribed(stays)
+        step(exchange)
+        assert stream.take().symbol == stays
+        step(exchange)
+        assert stream.take().symbol == stays
+        assert stream.nothing_waits()
+
+
+def test_option_numbers_are_what_rest_shows(
+    exchange: Served, subscribed: Callable[[str], None]
+) -> None:
+    (symbol,) = contracts(exchange, 1)
+    sdk = options(exchange)
+    with running(
+        sdk,
+        lambda s: sdk.subscribe_trades(s.handler, symbol),
+        lambda s: sdk.subscribe_quotes(s.handler, symbol),
+    ) as stream:
+        subscribed(f"quotes: ['{symbol}']")
+        step(exchange)
+        trade, quote = stream.take_many(2)
+        shown = exchange.get("/v1beta1/options/snapshots", symbols=symbol)["snapshots"][symbol]
+        assert trade.price == shown["latestTrade"]["p"]
+        latest = shown["latestQuote"]
+        assert (quote.bid_price, quote.ask_price) == (latest["bp"], latest["ap"])
+        assert (quote.bid_size, quote.ask_size) == (latest["bs"], latest["as"])
+        assert quote.timestamp == dt.datetime.fromisoformat(latest["t"])
+
+
+def test_after_a_reconnect_the_subscriptions_are_made_anew(
+    exchange: Served, subscribed: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    sdk = stocks(exchange)
+    with running(sdk, lambda s: sdk.subscribe_trades(s.handler, "AAPL")) as stream:
+        subscribed("AAPL")
+        caplog.clear()
+        stream.hang_up()
+        subscribed("AAPL")
+        step(exchange)
+        assert stream.take().symbol == "AAPL"
+        assert stream.nothing_waits()
+
+
+# --- what alpaca-py would not do ---------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def raw(served: Served, path: str, **how: Any) -> Iterator[ClientConnection]:
+    with connect_raw(
+        url(served, path), open_timeout=WAIT_SECONDS, close_timeout=1, **how
+    ) as client:
+        yield client
+
+
+def ask(client: ClientConnection, frame: Any) -> Any:
+    """The one message that answers; a value is sent as JSON, a string or bytes as they are."""
+    client.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
+    return hear(client)
+
+
+def hear(client: ClientConnection) -> Any:
+    frame = client.recv(WAIT_SECONDS)
+    assert isinstance(frame, str), "JSON comes in text frames"
+    (message,) = json.loads(frame)
+    return message
+
+
+def tell(client: ClientConnection, message: Any) -> Any:
+    """To /stream, where JSON comes in binary frames."""
+    client.send(json.dumps(message))
+    frame = client.recv(WAIT_SECONDS)
+    assert isinstance(frame, bytes)
+    return json.loads(frame)
+
+
+def authenticated(client: ClientConnection) -> ClientConnection:
+    assert hear(client) == {"T": "success", "msg": "connected"}
+    assert ask(client, AUTH) == {"T": "success", "msg": "authenticated"}
+    return client
+
+
+def test_errors_that_a_connection_survives(exchange: Served) -> None:
+    with raw(exchange, "/v2/iex") as client:
+        assert hear(client)["msg"] == "connected"
+        for frame in ("{", "[]", "", b"\xff\x00", '{"action":"dance"}'):
+            assert ask(client, frame) == {"T": "error", "code": 400, "msg": "invalid syntax"}
+        assert ask(client, {"action": "subscribe", "trades": ["AAPL"]})["code"] == 401
+        assert ask(client, AUTH)["msg"] == "authenticated"
+        assert ask(client, AUTH)["code"] == 403
+        assert ask(client, {"action": "subscribe", "orderbooks": ["AAPL"]})["code"] == 410
+        listed = ask(client, {"action": "subscribe", "trades": ["AAPL"]})
+        assert (listed["T"], listed["trades"]) == ("subscription", ["AAPL"])
+        step(exchange)
+        assert hear(client)["t"] == "2020-02-03T14:31:00.000000Z"
+
+
+def test_errors_that_end_a_connection(exchange: Served) -> None:
+    with raw(exchange, "/v2/iex") as client:
+        hear(client)
+        assert ask(client, {"action": "auth", "key": KEY, "secret": "wrong"})["code"] == 402
+        with pytest.raises(ConnectionClosed):
+            client.recv(WAIT_SECONDS)
+    with raw(exchange, "/v1beta1/indicative") as client:
+        assert hear(client)["code"] == 412
+        with pytest.raises(ConnectionClosed):
+            client.recv(WAIT_SECONDS)
+
+
+def test_option_streams_are_message_pack(exchange: Served) -> None:
+    with raw(exchange, "/v1beta1/opra", additional_headers=MSGPACK) as client:
+
+        def answer() -> Any:
+            return msgpack.unpackb(client.recv(WAIT_SECONDS))[0]
+
+        assert answer()["msg"] == "connected"
+        client.send(msgpack.packb(AUTH))
+        assert answer()["msg"] == "authenticated"
+        client.send(msgpack.packb({"action": "subscribe", "quotes": ["*"]}))
+        assert answer()["code"] == 413
+        client.send(msgpack.packb({"action": "subscribe", "bars": ["*"]}))
+        assert answer()["code"] == 410
+
+
+def test_keys_may_come_with_the_handshake(exchange: Served) -> None:
+    with raw(exchange, "/v2/sip", additional_headers=KEYS) as client:
+        assert [hear(client)["msg"] for _ in range(2)] == ["connected", "authenticated"]
+        assert ask(client, {"action": "subscribe", "bars": ["*"]})["bars"] == ["*"]
+
+
+def test_limits_of_the_subscription() -> None:
+    limits = StreamLimits(stock_symbols_max=2, feeds_refused=["sip"])
+    with serving(paused=True, streams=limits) as served:
+        with raw(served, "/v2/iex") as client:
+            authenticated(client)
+            many = {"action": "subscribe", "trades": ["AAPL", "KO", "MSFT"]}
+            assert ask(client, many)["code"] == 405
+            assert ask(client, many | {"trades": ["*"]})["trades"] == ["*"]
+        with raw(served, "/v2/sip") as client:
+            hear(client)
+            assert ask(client, AUTH)["code"] == 409
+
+
+def test_one_connection_per_account_and_endpoint(exchange: Served) -> None:
+    with raw(exchange, "/v2/iex") as first:
+        authenticated(first)
+        with raw(exchange, "/v2/iex") as second:
+            hear(second)
+            assert ask(second, AUTH)["code"] == 406
+        with raw(exchange, "/v2/sip") as elsewhere:
+            authenticated(elsewhere)
+        with raw(exchange, "/v2/iex") as other:
+            hear(other)
+            keys = {"action": "auth", "key": OTHER.key, "secret": OTHER.secret}
+            assert ask(other, keys)["msg"] == "authenticated"
+        assert ask(first, {"action": "subscribe", "trades": ["KO"]})["T"] == "subscription"
+    with raw(exchange, "/v2/iex") as again:
+        authenticated(again)
+
+
+def test_the_time_to_authenticate_is_bounded() -> None:
+    with serving(paused=True, streams=StreamLimits(auth_timeout_seconds=0.2)) as served:
+        with raw(served, "/v2/iex") as client:
+            hear(client)
+            assert hear(client) == {"T": "error", "code": 404, "msg": "auth timeout"}
+            with pytest.raises(ConnectionClosed):
+                client.recv(WAIT_SECONDS)
+        with raw(served, "/stream") as client, pytest.raises(ConnectionClosed):
+            client.recv(WAIT_SECONDS)
+
+
+def test_malformed_frames_do_not_end_the_trading_stream(exchange: Served) -> None:
+    with raw(exchange, "/stream") as client:
+        early = tell(client, {"action": "listen", "data": {"streams": ["trade_updates"]}})
+        assert early["data"] == {"status": "unauthorized", "action": "listen"}
+        assert tell(client, AUTH)["data"]["status"] == "authorized"
+        for message in ([], {"action": "dance"}, {"action": "listen"}, {}):
+            assert tell(client, message)["stream"] == "error"
+        heard = tell(client, {"action": "listen", "data": {"streams": ["trade_updates"]}})
+        assert heard == {"stream": "listening", "data": {"streams": ["trade_updates"]}}
+        submit(exchange, limit_price="1.00")
+        assert json.loads(client.recv(WAIT_SECONDS))["data"]["event"] == "new"
+        assert tell(client, {"action": "listen", "data": {"streams": []}})["data"] == {
+            "streams": []
+        }
+        submit(exchange, limit_price="1.00")
+        assert tell(client, {})["stream"] == "error"  # and nothing of the order came before it
+
+
+def test_a_frame_that_is_too_long_ends_only_its_own_connection(exchange: Served) -> None:
+    with raw(exchange, "/v2/iex") as client, raw(exchange, "/v2/sip") as other:
+        hear(client)
+        client.send("x" * 1_100_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(WAIT_SECONDS)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+        authenticated(other)
+
+
+def test_paths_that_are_no_stream_are_refused(exchange: Served) -> None:
+    for path in ("/v2/nonsense", "/", "/v2/stream", "/v1beta1/iex"):
+        with pytest.raises(InvalidStatus) as refused, raw(exchange, path):
+            pass
+        assert refused.value.response.status_code == 404
+        assert b"not a stream" in refused.value.response.body
+    assert exchange.ask("GET", "/stream").status_code == 404
+
+
+def test_a_client_that_does_not_read_is_cut_and_may_come_back() -> None:
+    limits = StreamLimits(queue_frames_max=4)
+    with serving(paused=True, streams=limits) as served:
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.connect(("127.0.0.1", served.port))
+        with raw(
+            served, "/v1beta1/opra", sock=narrow, additional_headers=MSGPACK, max_queue=2,
+            max_size=None,
+        ) as client:  # fmt: skip
+            client.send(msgpack.packb(AUTH))
+            client.send(msgpack.packb({"action": "subscribe", "trades": ["*"]}))
+            until(lambda: msgpack.unpackb(client.recv(WAIT_SECONDS))[0]["T"] == "subscription")
+            until(lambda: comes_in(served, "/v1beta1/opra"), lambda: step(served, minutes=10))
+            with pytest.raises(ConnectionClosed):
+                until(lambda: False, lambda: client.recv(WAIT_SECONDS))
+
+
+def test_the_exchange_ends_promptly_though_a_client_does_not_read() -> None:
+    with contextlib.ExitStack() as lines, serving(paused=True) as served:
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.connect(("127.0.0.1", served.port))
+        client = lines.enter_context(
+            raw(
+                served, "/v1beta1/opra", sock=narrow, additional_headers=MSGPACK | KEYS, max_queue=2
+            )
+        )
+        client.send(msgpack.packb({"action": "subscribe", "trades": ["*"]}))
+        until(lambda: msgpack.unpackb(client.recv(WAIT_SECONDS))[0]["T"] == "subscription")
+        for _ in range(10):
+            step(served, minutes=10)
+        assert not comes_in(served, "/v1beta1/opra"), "it waits, and is not cut"
+
+
+def comes_in(served: Served, path: str) -> bool:
+    """Whether the account's only place at that endpoint is free."""
+    with raw(served, path, additional_headers=MSGPACK | KEYS) as client:
+        client.recv(WAIT_SECONDS)
+        answer = msgpack.unpackb(client.recv(WAIT_SECONDS))[0]
+        return bool(answer["T"] == "success")
+
+
+def test_clients_that_vanish_leave_their_place(exchange: Served) -> None:
+    for _ in range(20):
+        with raw(exchange, "/v2/iex", additional_headers=KEYS) as client:
+            assert [hear(client)["msg"] for _ in range(2)] == ["connected", "authenticated"]
+            client.socket.shutdown(socket.SHUT_RDWR)
+        until(lambda: place_is_free(exchange))
+    step(exchange)
+
+
+def place_is_free(served: Served) -> bool:
+    with raw(served, "/v2/iex", additional_headers=KEYS) as client:
+        hear(client)
+        return bool(hear(client)["T"] == "success")
+
+
+def test_five_hundred_listen_and_the_exchange_ends_promptly() -> None:
+    with contextlib.ExitStack() as lines:
+        with serving(paused=True) as served:
+            clients = [lines.enter_context(raw(served, "/stream")) for _ in range(500)]
+            for client in clients:
+                assert tell(client, AUTH)["data"]["status"] == "authorized"
+                tell(client, {"action": "listen", "data": {"streams": ["trade_updates"]}})
+            submit(served)
+            for client in clients:
+                heard = [json.loads(client.recv(WAIT_SECONDS)) for _ in range(2)]
+                assert [message["data"]["event"] for message in heard] == ["new", "fill"]
+            assert served.get("/sim/health") == {"status": "ok"}
+        for client in clients:
+            with pytest.raises(ConnectionClosed):
+                client.recv(WAIT_SECONDS)
