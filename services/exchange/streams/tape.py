@@ -22,7 +22,7 @@ from services.exchange.prices.market import Market, Moment
 from services.exchange.streams.endpoints import STAR, Endpoint
 from services.exchange.streams.session import Event
 
-CHAINS_MAX = 40  # per step: so long may pricing hold up what else there is to do
+CHAINS_MAX = 20  # per step: pricing holds up whatever else there is to do
 Subscriptions = dict[str, list[str]]
 _OPTION_PARTS = {"trades": "latestTrade", "quotes": "latestQuote"}
 

@@ -80,7 +80,7 @@ def test_nothing_is_due_when_no_minute_passed(market: Market) -> None:
 
 def test_few_enough_chains_are_priced_in_a_step(market: Market) -> None:
     assert option_minutes_max(1, 10) == 10
-    assert option_minutes_max(20, 10) == 2
+    assert option_minutes_max(20, 10) == 1
     assert option_minutes_max(1_000, 10) == 1
     assert option_minutes_max(20, 10) * 20 <= CHAINS_MAX
     assert underlyings_of(market, {"trades": ["*"], "quotes": []}) == set(market.history.symbols)
