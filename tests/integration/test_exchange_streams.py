@@ -371,6 +371,19 @@ def test_option_numbers_are_what_rest_shows(
         assert quote.timestamp == dt.datetime.fromisoformat(latest["t"])
 
 
+def test_a_long_subscription_comes_in_fragments(
+    exchange: Served, subscribed: Callable[[str], None]
+) -> None:
+    letters = "ABCDEFGHIJKLMNOPQRST"
+    unknown = [f"Z{a}{b}{c}Z" for a in letters for b in letters for c in letters]
+    sdk = stocks(exchange)
+    with running(sdk, lambda s: sdk.subscribe_trades(s.handler, *unknown, "AAPL")) as stream:
+        assert sum(map(len, unknown)) > sdk._max_frame_size
+        subscribed("AAPL")
+        step(exchange)
+        assert stream.take().symbol == "AAPL"
+
+
 def test_after_a_reconnect_the_subscriptions_are_made_anew(
     exchange: Served, subscribed: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 # Every event on its way to one connection passes through one of these: what it returns is sent
-# instead. An empty list is silence, None drops the connection. It may keep events back.
+# instead. An empty list is silence, None drops the connection. It may keep events back for a later
+# call; it must not change an event, for others are sent the same one.
 Tap = Callable[[list[Event]], list[Event] | None]
 
 

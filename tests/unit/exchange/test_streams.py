@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,11 +13,18 @@ from alpaca.trading.stream import TradingStream
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.exchange.http.openapi import STREAMS
 from services.exchange.stream_limits import StreamLimits
 from services.exchange.streams import errors
 from services.exchange.streams.codec import JSON_BINARY, JSON_TEXT, MSGPACK, UnreadableError
 from services.exchange.streams.data_session import DEEDS, ENTRIES_MAX, DataSession, State
-from services.exchange.streams.endpoints import data_endpoint
+from services.exchange.streams.endpoints import (
+    OPTION_FEEDS,
+    ORDERS_PATH,
+    STOCK_CHANNELS,
+    STOCK_FEEDS,
+    data_endpoint,
+)
 from services.exchange.streams.errors import ERRORS
 from services.exchange.streams.methods import METHODS
 
@@ -265,3 +273,16 @@ def test_the_table_of_methods_names_those_of_alpaca_py(client: Callable[..., Any
     prefixes = ("subscribe_", "unsubscribe_", "register_")
     there = {name for name in dir(client) if name.startswith(prefixes)}
     assert {m.name for m in METHODS if m.client == client.__name__} == there
+
+
+def test_the_documentation_names_every_error_channel_and_feed() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "exchange.md").read_text(encoding="utf-8")
+    for number, error in ERRORS.items():
+        end = "ends" if error.ends else "stays"
+        assert f"| {number} | {error.text} | {error.when} | {end} |" in text
+    for name in (*STOCK_CHANNELS, *StreamLimits.__struct_fields__):
+        assert f"`{name}`" in text, name
+    for feed in (*STOCK_FEEDS, *OPTION_FEEDS):
+        assert feed in text, feed
+        assert any(feed in words for words in STREAMS.values()), feed
+    assert ORDERS_PATH in STREAMS
