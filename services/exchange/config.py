@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from services.exchange.stream_limits import StreamLimits
 from services.exchange.terms import Terms
 
 CONFIG_VARIABLE = "EXCHANGE_CONFIG"
@@ -71,6 +72,7 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     state_path: str | None = None
     rate_limit_per_minute: int = 200
     terms: Terms = Terms()
+    streams: StreamLimits = StreamLimits()
 
     @property
     def all_accounts(self) -> list[AccountConfig]:
@@ -105,7 +107,7 @@ def check_config(config: ExchangeConfig) -> None:
     for name, good, value, allowed in checks:
         if not good:
             raise ExchangeError(f"exchange {name} {value} must be {allowed}".replace("  ", " "))
-    trouble = config.terms.trouble()
+    trouble = config.terms.trouble() or config.streams.trouble()
     if trouble:
         raise ExchangeError(f"exchange {trouble}")
     keys = [account.key for account in config.all_accounts]

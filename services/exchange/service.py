@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from services.exchange.config import (
     read_config,
 )
 from services.exchange.engine.refusals import Refusal
-from services.exchange.http.app import Face
+from services.exchange.http.app import Face, Receive, Scope, Send
 from services.exchange.http.call import Call
 from services.exchange.http.endpoints import all_routes
 from services.exchange.prices.calendar import load_calendar
@@ -39,12 +39,16 @@ from services.exchange.prices.market import Market
 from services.exchange.prices.sources.config import SourceError, read_source, without_keys
 from services.exchange.prices.sources.opening import open_source
 from services.exchange.state_file import Entry, SavedAccount, SavedState, StateFile
+from services.exchange.streams.gate import Streams
+from services.exchange.streams.protocol import StreamProtocol
 from services.exchange.venue import Venue
 
 STEP_SECONDS = 0.05
 TICK_SECONDS = 1.0
 SNAPSHOT_SECONDS = 60.0
 KEEP_ALIVE_SECONDS = 75  # idle clients must not meet a connection that is just being closed
+FRAME_BYTES_MAX = 1_000_000  # of a message from a client of a stream
+PING_SECONDS, PONG_SECONDS = 20.0, 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -90,6 +94,7 @@ class Running:
             self._restore(*found)
         else:
             self._open_accounts()
+        self.streams = Streams(self.venue, config.streams)
 
     def _load(self) -> tuple[SavedState, list[Entry]] | None:
         try:
@@ -161,6 +166,12 @@ class Running:
         )
         self._file.append(entry)
 
+    def app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The ASGI application: HTTP and streams on one port."""
+        if scope["type"] == "websocket":
+            return self.streams(scope, receive, send)
+        return self.face(scope, receive, send)
+
     def tick(self) -> None:
         """Write down that time went on; a new snapshot when the journal has grown long."""
         if self._file.snapshot_due:
@@ -224,8 +235,14 @@ async def serve_running(
         raise ExchangeError(f"state cannot be written: {error}", field="state_path") from None
     server = _Server(
         uvicorn.Config(
-            running.face,
+            running.app,
+            interface="asgi3",
             http="httptools",
+            ws=StreamProtocol,
+            ws_max_size=FRAME_BYTES_MAX,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PONG_SECONDS,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -246,6 +263,7 @@ async def serve_running(
             await asyncio.wait([ending, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             server.should_exit = True
+            running.streams.close()
             await _end(tasks, ending)
             listener.close()
             running.save()

@@ -6,6 +6,7 @@ Wall time comes in as a function; what changed goes out through functions the sh
 from __future__ import annotations
 
 import datetime as dt
+import hmac
 from collections.abc import Callable
 
 import msgspec
@@ -140,6 +141,13 @@ class Venue:
         tenant = self.tenants.get(key)
         if tenant is None:
             raise not_found(f"no account has the key {key[:40]!r}")
+        return tenant
+
+    def holder(self, key: str, secret: str) -> Tenant | None:
+        """The account those keys open."""
+        tenant = self.tenants.get(key)
+        if tenant is None or not hmac.compare_digest(secret.encode(), tenant.secret.encode()):
+            return None
         return tenant
 
     def open_account(self, config: AccountConfig) -> Tenant:

@@ -110,7 +110,9 @@ def ask(schema: Any, label: str, mode: GenerationMode, served: Served) -> int:
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: Any) -> None:
         nonlocal sent
-        answer = case.call(base_url=served.url, headers=KEYS, session=served.session, timeout=20)
+        answer = case.call(
+            base_url=served.url, headers=dict(KEYS), session=served.session, timeout=20
+        )
         checks = CHECKS
         if answer.status_code == 501:  # documented where it may be, and no fault of the server
             assert "not offered" in answer.json()["message"]

@@ -25,7 +25,8 @@ JSON = "application/json"
 # What a client may open as a WebSocket; OpenAPI has no words for it, so it stands in the text.
 STREAMS: dict[str, str] = {
     "/stream": "`trade_updates`: what happens to the account's orders, JSON in binary frames.",
-    "/v2/{feed}": "Stock quotes, trades and bars; feed iex or sip; JSON or msgpack.",
+    "/v2/{feed}": "Stock quotes, trades and bars; feed iex, sip, delayed_sip, boats, overnight or "
+    "test; JSON, or msgpack when the handshake's Content-Type is application/msgpack.",
     "/v1beta1/{feed}": "Option quotes and trades; feed indicative or opra; msgpack.",
 }
 DESCRIPTION = (
