@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from alpaca.data.live import OptionDataStream, StockDataStream
-from alpaca.trading.stream import TradingStream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +23,6 @@ from services.exchange.streams.endpoints import (
     data_endpoint,
 )
 from services.exchange.streams.errors import ERRORS
-from services.exchange.streams.methods import METHODS
 
 KEY, SECRET = "k", "s"
 AUTH = {"action": "auth", "key": KEY, "secret": SECRET}
@@ -266,13 +262,6 @@ def test_message_pack_has_instants_where_json_has_text() -> None:
 
 
 # --- what the documentation says ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize("client", [TradingStream, StockDataStream, OptionDataStream])
-def test_the_table_of_methods_names_those_of_alpaca_py(client: Callable[..., Any]) -> None:
-    prefixes = ("subscribe_", "unsubscribe_", "register_")
-    there = {name for name in dir(client) if name.startswith(prefixes)}
-    assert {m.name for m in METHODS if m.client == client.__name__} == there
 
 
 def test_the_documentation_names_every_error_channel_and_feed() -> None:
