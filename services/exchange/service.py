@@ -31,9 +31,11 @@ from services.exchange.config import (
     read_config,
 )
 from services.exchange.engine.refusals import Refusal
-from services.exchange.http.app import Face, Receive, Scope, Send
+from services.exchange.http.answers import Receive, Scope, Send
+from services.exchange.http.app import Face
 from services.exchange.http.call import Call
 from services.exchange.http.endpoints import all_routes
+from services.exchange.http.protocol import CuttableProtocol
 from services.exchange.prices.calendar import load_calendar
 from services.exchange.prices.market import Market
 from services.exchange.prices.sources.config import SourceError, read_source, without_keys
@@ -237,7 +239,7 @@ async def serve_running(
         uvicorn.Config(
             running.app,
             interface="asgi3",
-            http="httptools",
+            http=CuttableProtocol,
             ws=StreamProtocol,
             ws_max_size=FRAME_BYTES_MAX,
             ws_ping_interval=PING_SECONDS,

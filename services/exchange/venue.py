@@ -18,6 +18,8 @@ from services.exchange.engine.account import Account, open_books
 from services.exchange.engine.books import Books
 from services.exchange.engine.refusals import conflict, not_found, unprocessable
 from services.exchange.engine.updates import OrderUpdate
+from services.exchange.faults.asked import RequestLog
+from services.exchange.faults.board import Faults
 from services.exchange.prices.draws import key_of
 from services.exchange.prices.market import Market, Moment
 from services.exchange.terms import Terms
@@ -60,6 +62,8 @@ class Venue:
         self._now = clock.at(0.0)
         self._played: Moment | None = None
         self.changes = 0  # of the accounts there are, of the market, of the clock
+        self.faults = Faults()  # no state: neither they nor what was asked survive a restart
+        self.asked = RequestLog()
         self.tell_orders: Callable[[str, list[OrderUpdate]], None] = _untold_orders
         self.tell_time: Callable[[Moment, Moment], None] = _untold_time
 
@@ -106,6 +110,11 @@ class Venue:
         if before is not None and _later(before, moment):
             self.tell_time(before, moment)
         return moment
+
+    def earlier(self, seconds: float) -> Moment:
+        """The moment so long before now; at the earliest the first one there are prices for."""
+        first = self.market.calendar.session(self.market.first_day).open
+        return self.market.moment(max(self._now - dt.timedelta(seconds=seconds), first))
 
     def step_to(self, at: dt.datetime) -> Moment:
         """Move the clock by hand; raises Refusal when that is not ahead."""

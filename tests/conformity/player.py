@@ -377,6 +377,12 @@ def _announce(p: Player) -> object:
     return p.raw("POST", "/sim/corporate-actions", json=body)
 
 
+def _set_fault(p: Player) -> str:
+    """One that nobody will meet."""
+    rule = {"kind": "delay", "path": "/v2/nowhere", "rate": 0.5, "times": 1, "seconds": 0.1}
+    return str(p.raw("POST", "/sim/faults", json=rule)["id"])
+
+
 def _latest(request: Any) -> Any:
     return request(symbol_or_symbols=list(SYMBOLS))
 
@@ -450,5 +456,11 @@ EXERCISES: dict[Endpoint, Callable[[Player], object]] = {
     ("DELETE", "/sim/accounts/{key}"): _close_account,
     ("GET", "/sim/corporate-actions"): lambda p: p.raw("GET", "/sim/corporate-actions"),
     ("POST", "/sim/corporate-actions"): _announce,
+    ("GET", "/sim/faults"): lambda p: p.raw("GET", "/sim/faults"),
+    ("POST", "/sim/faults"): _set_fault,
+    ("DELETE", "/sim/faults"): lambda p: p.raw("DELETE", "/sim/faults"),
+    ("DELETE", "/sim/faults/{id}"): lambda p: p.raw("DELETE", f"/sim/faults/{_set_fault(p)}"),
+    ("GET", "/sim/requests"): lambda p: p.raw("GET", "/sim/requests", params={"limit": 20}),
+    ("DELETE", "/sim/requests"): lambda p: p.raw("DELETE", "/sim/requests"),
     ("GET", "/openapi.json"): lambda p: p.raw("GET", "/openapi.json"),
 }

@@ -278,6 +278,7 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     },
     "NewAccount": {"key": "new", "secret": "new"},
     "AccountReset": {},
+    "NewFault": {"kind": "hang"},
     "NewAction": {
         "type": "cash_dividend", "symbol": "KO", "ex_date": "2020-03-03", "rate": "0.4",
     },

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -22,33 +22,28 @@ from services.exchange.engine.refusals import (
     not_found,
     not_offered,
 )
+from services.exchange.faults.asked import BODY_BYTES_MAX as KEPT_BYTES_MAX
+from services.exchange.faults.asked import Asked
+from services.exchange.faults.board import Strike
+from services.exchange.http.answers import Answer, Receive, Scope, Send, send_answer
 from services.exchange.http.call import Call, Encoded, MultiStatus
+from services.exchange.http.faulty import Faulty
 from services.exchange.http.origin import check_origin
 from services.exchange.http.rate_limit import Headers, RateLimit
 from services.exchange.http.routes import Found, Routes
 from services.exchange.prices.market import Moment
 from services.exchange.venue import Tenant, Venue
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Journal = Callable[[Call, str, str, str], None]
 
 BODY_BYTES_MAX = 1_000_000
 INTERNAL_ERROR = 50010000
+DATA = "data"
 SIM = "sim"  # the family of what is not Alpaca's: needs no keys, is not counted, meets no faults
-_JSON = b"application/json"
+OWN_PATHS = ("/sim/", "/openapi.json")  # not noted among what clients asked
 _UNAUTHORIZED = msgspec.json.encode({"message": "unauthorized"})
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    status: int
-    body: bytes = b""
-    media_type: bytes = _JSON
-    headers: Headers = []
 
 
 class _GoneError(Exception):
@@ -67,6 +62,7 @@ class Face:
         self._rate_limit_per_minute = rate_limit_per_minute
         self._limits: dict[tuple[str, str], RateLimit] = {}
         self._journal = journal
+        self._faulty = Faulty(venue.faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -76,10 +72,18 @@ class Face:
         except Refusal as refusal:
             answer = _refused(refusal, [])
         else:
+            if self._venue.faults:
+                struck = self._struck(scope)
+                if struck is not None:
+                    await self._suffer(struck, scope, body, receive, send)
+                    return
             answer = self.answer(scope, body)
-        await _send(send, answer)
+            if not scope["path"].startswith(OWN_PATHS):
+                self._note(scope, body, status=answer.status)
+        await send_answer(send, answer)
 
-    def answer(self, scope: Scope, body: bytes) -> _Answer:
+    def answer(self, scope: Scope, body: bytes, stale_seconds: float = 0.0) -> Answer:
+        """Market data are those of `stale_seconds` ago."""
         method, path = scope["method"], scope["path"]
         found = self._routes.find(method, path)
         if found is None:
@@ -88,27 +92,32 @@ class Face:
             return self._perform(found, scope, body, None, [])
         tenant = self._who(scope["headers"])
         if tenant is None:
-            return _Answer(401, _UNAUTHORIZED)
+            return Answer(401, _UNAUTHORIZED)
         self._venue.begin()
         limit = self._limit(tenant, found)
         allowed = self._venue.ended or limit.allow(self._venue.pace_seconds)
         headers = limit.headers()
         if not allowed:
-            return _Answer(
-                429,
-                _encode({"code": RATE_LIMITED, "message": "rate limit exceeded"}),
-                headers=headers,
-            )
-        return self._perform(found, scope, body, tenant, headers)
+            return _too_many(headers)
+        stale = stale_seconds if found.route.family == DATA else 0.0
+        return self._perform(found, scope, body, tenant, headers, stale)
 
     def _perform(
-        self, found: Found, scope: Scope, body: bytes, tenant: Tenant | None, headers: Headers
-    ) -> _Answer:
+        self,
+        found: Found,
+        scope: Scope,
+        body: bytes,
+        tenant: Tenant | None,
+        headers: Headers,
+        stale_seconds: float = 0.0,
+    ) -> Answer:
         query = scope["query_string"].decode("latin-1")
         try:
             if tenant is None:  # what needs no keys must not be driven from other sites
                 check_origin(scope["method"], scope["headers"])
             call = self.call(found, query, body, tenant)
+            if stale_seconds:
+                call = msgspec.structs.replace(call, moment=self._venue.earlier(stale_seconds))
             revision = self._venue.revision_of(tenant)
             result = found.route.endpoint(call)
             if self._venue.revision_of(tenant) != revision:
@@ -120,8 +129,63 @@ class Face:
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             error = {"code": INTERNAL_ERROR, "message": "internal error of the simulation"}
-            return _Answer(500, _encode(error), headers=headers)
+            return Answer(500, _encode(error), headers=headers)
         return _success(result, headers)
+
+    # --- faults ----------------------------------------------------------------------------------
+
+    def _struck(self, scope: Scope) -> Strike | None:
+        """Only requests that would be answered meet faults: the path exists, the keys are right."""
+        found = self._routes.find(scope["method"], scope["path"])
+        if found is None or found.route.family == SIM:
+            return None
+        tenant = self._who(scope["headers"])
+        if tenant is None:
+            return None
+        self._venue.begin()
+        return self._venue.faults.strike(
+            scope["method"], scope["path"], found.route.path, tenant.key
+        )
+
+    async def _suffer(
+        self, strike: Strike, scope: Scope, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        def too_many() -> Answer:
+            found = self._routes.find(scope["method"], scope["path"])
+            tenant = self._who(scope["headers"])
+            if found is None or tenant is None:  # the account was removed meanwhile
+                return Answer(401, _UNAUTHORIZED)
+            limit = self._limit(tenant, found)
+            limit.allow(self._venue.pace_seconds)
+            return _too_many(limit.headers(remaining=0))
+
+        await self._faulty.serve(
+            strike,
+            self._note(scope, body, fault=strike.fault.id),
+            scope=scope,
+            receive=receive,
+            send=send,
+            act=lambda stale_seconds: self.answer(scope, body, stale_seconds),
+            too_many=too_many,
+        )
+
+    def _note(
+        self, scope: Scope, body: bytes, *, status: int | None = None, fault: str | None = None
+    ) -> Asked:
+        asked = Asked(
+            method=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"],
+            headers=scope["headers"],
+            body=body[:KEPT_BYTES_MAX],
+            body_bytes=len(body),
+            status=status,
+            fault=fault,
+        )
+        self._venue.asked.note(asked)
+        return asked
+
+    # --- the parts of a request ------------------------------------------------------------------
 
     def call(self, found: Found, query: str, body: bytes, tenant: Tenant | None) -> Call:
         """The request at the present moment."""
@@ -189,25 +253,21 @@ async def _body(receive: Receive) -> bytes:
     return bytes(parts)
 
 
-async def _send(send: Send, answer: _Answer) -> None:
-    headers = [*answer.headers]
-    if answer.status != 204:
-        headers.append((b"content-type", answer.media_type))
-        headers.append((b"content-length", b"%d" % len(answer.body)))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
-
-
-def _success(result: Any, headers: Headers) -> _Answer:
+def _success(result: Any, headers: Headers) -> Answer:
     if result is None:
-        return _Answer(204, headers=headers)
+        return Answer(204, headers=headers)
     if isinstance(result, MultiStatus):
-        return _Answer(207, _encode(result.parts), headers=headers)
+        return Answer(207, _encode(result.parts), headers=headers)
     if isinstance(result, Encoded):
-        return _Answer(200, result.body, result.media_type.encode(), headers)
-    return _Answer(200, _encode(result), headers=headers)
+        return Answer(200, result.body, result.media_type.encode(), headers)
+    return Answer(200, _encode(result), headers=headers)
 
 
-def _refused(refusal: Refusal, headers: Headers) -> _Answer:
+def _too_many(headers: Headers) -> Answer:
+    content = {"code": RATE_LIMITED, "message": "rate limit exceeded"}
+    return Answer(429, _encode(content), headers=headers)
+
+
+def _refused(refusal: Refusal, headers: Headers) -> Answer:
     content = {"code": refusal.code, "message": refusal.message, **refusal.details}
-    return _Answer(refusal.status, _encode(content), headers=headers)
+    return Answer(refusal.status, _encode(content), headers=headers)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.exchange.http import account, market_data, option_contracts, sim, trading
-from services.exchange.http.app import SIM
+from services.exchange.http import account, market_data, option_contracts, sim, sim_faults, trading
+from services.exchange.http.app import DATA, SIM
 from services.exchange.http.call import Endpoints
 from services.exchange.http.openapi import OPENAPI_PATH, openapi_endpoint
 from services.exchange.http.routes import Route, Routes
@@ -27,9 +27,10 @@ MARKET_DATA: Endpoints = {
 
 
 def all_routes() -> Routes:
-    mounted = [*TRADING, *MARKET_DATA, *sim.ENDPOINTS]
-    own = sim.ENDPOINTS | {("GET", OPENAPI_PATH): openapi_endpoint(mounted)}
-    families = {"trading": TRADING, "data": MARKET_DATA, SIM: own}
+    simulation = sim.ENDPOINTS | sim_faults.ENDPOINTS
+    mounted = [*TRADING, *MARKET_DATA, *simulation]
+    own = simulation | {("GET", OPENAPI_PATH): openapi_endpoint(mounted)}
+    families = {"trading": TRADING, DATA: MARKET_DATA, SIM: own}
     return Routes(
         Route(method, path, endpoint, family)
         for family, endpoints in families.items()

@@ -80,6 +80,7 @@ HISTORY_LIMIT = _whole("limit", 1000, 10_000, "Rows of a page, all symbols toget
 ORDER_ID = Parameter(name="order_id", kind="uuid", required=True)
 SYMBOL_OR_ID = Parameter(name="symbol", required=True, example="AAPL", text="Symbol or asset id.")
 ACCOUNT_KEY = Parameter(name="key", required=True, text="The account's key id.")
+FAULT_ID = Parameter(name="id", required=True, text="As given or answered when it was set.")
 CONTRACT_OR_ID = Parameter(
     name="symbol", required=True, example="AAPL200221C00080000", text="Symbol or contract id."
 )
@@ -368,6 +369,39 @@ SIMULATION: dict[tuple[Method, Path], Operation] = {
         answer="SimulatedAction",
         body="NewAction",
         keys=False,
+    ),
+    ("GET", "/sim/faults"): Operation(
+        summary="The faults that are set, with how often they struck", answer="[Fault]", keys=False
+    ),
+    ("POST", "/sim/faults"): Operation(
+        summary="Set a fault that requests or streams may meet",
+        answer="Fault",
+        body="NewFault",
+        refusals=(409,),
+        keys=False,
+    ),
+    ("DELETE", "/sim/faults"): Operation(
+        summary="Remove every fault and let go what hangs", answer=None, status=204, keys=False
+    ),
+    ("DELETE", "/sim/faults/{id}"): Operation(
+        summary="Remove a fault and let go what hangs because of it",
+        answer=None,
+        parameters=(FAULT_ID,),
+        status=204,
+        keys=False,
+    ),
+    ("GET", "/sim/requests"): Operation(
+        summary="What was asked lately (not of /sim), oldest first",
+        answer="[AskedRequest]",
+        parameters=(
+            Parameter(name="method", example="POST"),
+            Parameter(name="path", example="/v2/orders", text="As it was asked."),
+            _whole("limit", 1000, 5000, "The newest so many."),
+        ),
+        keys=False,
+    ),
+    ("DELETE", "/sim/requests"): Operation(
+        summary="Forget what was asked", answer=None, status=204, keys=False
     ),
     ("GET", "/openapi.json"): Operation(summary="This document", answer="{any}", keys=False),
 }

@@ -27,9 +27,10 @@ class RateLimit:
         self._used += 1
         return True
 
-    def headers(self) -> Headers:
+    def headers(self, remaining: int | None = None) -> Headers:
+        left = self._per_minute - self._used if remaining is None else remaining
         return [
             (b"x-ratelimit-limit", self._limit),
-            (b"x-ratelimit-remaining", b"%d" % (self._per_minute - self._used)),
+            (b"x-ratelimit-remaining", b"%d" % left),
             (b"x-ratelimit-reset", b"%d" % ((self._window + 1) * SECONDS_PER_WINDOW)),
         ]

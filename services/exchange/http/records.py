@@ -50,6 +50,13 @@ _TERMS = (
     "=buy_to_open|buy_to_close|sell_to_open|sell_to_close "
 )
 
+_FAULT = """kind:=delay|rate_limited|error|error_after|reset|reset_after|hang|hang_after|malformed|
+    malformed_after|altered|missing_greeks|missing_quotes|stale_quotes|drop|mute|duplicate|reorder
+    id{0}:text method{0}:=GET|POST|PUT|PATCH|DELETE|* path{0}:text
+    stream{0}:=trade_updates|stocks|options|* key?:text? rate{0}:number seed{0}:whole skip{0}:whole
+    times?:whole? seconds?:number? status?:whole? code?:whole? message?:text? body?:text?
+    share?:number? fields?:{{any}}? rows?:[{{any}}]? """.replace("|\n    ", "|")
+
 RECORDS: dict[str, str] = {
     "Error": """code?:whole message:text symbol?:text existing_order_id?:uuid reject_reason?:text
         required_options_buying_power?:money buying_power?:money cost_basis?:money
@@ -141,7 +148,11 @@ RECORDS: dict[str, str] = {
     "SimulatedClock": "simulated_time:time is_open:flag paused:flag speed:number ended:flag",
     "SimulatedAction": """type:=cash_dividend|split id:text symbol:text ex_date:date rate?:money
         record_date?:date payable_date?:date special?:flag new_rate?:money old_rate?:money""",
+    "Fault": _FAULT.format("") + "matched:whole injected:whole",
+    "AskedRequest": """number:whole method:text path:text query:{text} body:text body_bytes:whole
+        key:text? status:whole? fault:text?""",
     # --- what is sent ---
+    "NewFault": _FAULT.format("?"),
     "NewOrder": f"""symbol:text qty?:amount notional?:amount? {_TERMS} limit_price?:amount?
         stop_price?:amount? trail_price?:amount? trail_percent?:amount? extended_hours?:flag
         client_order_id?:text order_class?:=simple|bracket|oto|oco
