@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +16,9 @@ from services.exchange.engine.refusals import Refusal
 from services.exchange.faults.board import Faults
 from services.exchange.faults.rules import FIELDS, KINDS, STREAM_KINDS, Fault, trouble
 from services.exchange.faults.spoiling import error_of, malformed_of, spoilt
+from services.exchange.http.records import RECORDS, record
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "exchange.md"
 ORDERS = ("POST", "/v2/orders", "/v2/orders", "key")
 
 
@@ -169,6 +173,15 @@ def test_every_kind_is_accepted_with_what_it_takes() -> None:
     for kind, names in FIELDS.items():
         own = {name: value for name, value in given_.items() if name in names}
         assert trouble(Fault(kind=kind, **own)) is None  # type: ignore[arg-type]
+
+
+def test_the_documents_name_every_kind_and_what_it_takes() -> None:
+    kinds = record(RECORDS["Fault"])["properties"]["kind"]["enum"]
+    assert tuple(kinds) == KINDS
+    assert record(RECORDS["NewFault"])["properties"].keys() == set(Fault.__struct_fields__)
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?)\| ", DOCUMENT.read_text("utf-8"), re.M))
+    for kind, names in FIELDS.items():
+        assert tuple(re.findall(r"`(\w+)`", told[kind])) == names, kind
 
 
 # --- answers -------------------------------------------------------------------------------------
