@@ -11,18 +11,17 @@ REQUESTS_MAX = 5000
 BODY_BYTES_MAX = 4096  # of each that are kept
 
 
-class Asked(msgspec.Struct, kw_only=True):
+class Asked(msgspec.Struct):
     """`status` is None while a request waits, and stays so when it is never answered."""
 
     method: str
     path: str
     query: bytes
     headers: list[tuple[bytes, bytes]]
-    body: bytes
+    body: bytes  # its beginning
     body_bytes: int
     status: int | None = None
     fault: str | None = None
-    number: int = 0
 
     @property
     def key(self) -> str | None:
@@ -38,12 +37,11 @@ class RequestLog:
         self._kept: deque[Asked] = deque(maxlen=REQUESTS_MAX)
         self._count = 0
 
-    def __iter__(self) -> Iterator[Asked]:
-        return iter(self._kept)
+    def numbered(self) -> Iterator[tuple[int, Asked]]:
+        return enumerate(self._kept, self._count - len(self._kept) + 1)
 
     def note(self, asked: Asked) -> None:
         self._count += 1
-        asked.number = self._count
         self._kept.append(asked)
 
     def clear(self) -> None:

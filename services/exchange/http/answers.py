@@ -15,7 +15,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"application/json"
-RESET = "exchange.reset"  # the scope's extension that ends a connection without an answer
+RESET = "exchange.reset"  # in the scope's state: ends the connection without an answer
 
 
 class Answer(msgspec.Struct, frozen=True):

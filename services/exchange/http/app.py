@@ -79,7 +79,7 @@ class Face:
                     return
             answer = self.answer(scope, body)
             if not scope["path"].startswith(OWN_PATHS):
-                self._note(scope, body, status=answer.status)
+                self._note(scope, body, answer.status)
         await send_answer(send, answer)
 
     def answer(self, scope: Scope, body: bytes, stale_seconds: float = 0.0) -> Answer:
@@ -161,7 +161,7 @@ class Face:
 
         await self._faulty.serve(
             strike,
-            self._note(scope, body, fault=strike.fault.id),
+            self._note(scope, body, None, strike.fault.id),
             scope=scope,
             receive=receive,
             send=send,
@@ -170,17 +170,17 @@ class Face:
         )
 
     def _note(
-        self, scope: Scope, body: bytes, *, status: int | None = None, fault: str | None = None
+        self, scope: Scope, body: bytes, status: int | None, fault: str | None = None
     ) -> Asked:
         asked = Asked(
-            method=scope["method"],
-            path=scope["path"],
-            query=scope["query_string"],
-            headers=scope["headers"],
-            body=body[:KEPT_BYTES_MAX],
-            body_bytes=len(body),
-            status=status,
-            fault=fault,
+            scope["method"],
+            scope["path"],
+            scope["query_string"],
+            scope["headers"],
+            body[:KEPT_BYTES_MAX],
+            len(body),
+            status,
+            fault,
         )
         self._venue.asked.note(asked)
         return asked

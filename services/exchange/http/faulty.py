@@ -52,7 +52,7 @@ class Faulty:
             if strike.fault.kind in ("hang", "hang_after"):
                 await self._wait(strike, receive)
         finally:  # also when the exchange ends meanwhile
-            scope["extensions"][RESET](strike.fault.kind in ("reset", "reset_after"))
+            scope["state"][RESET](strike.fault.kind in ("reset", "reset_after"))
         await _gone(receive)
 
     async def _answer(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
-from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -14,13 +14,12 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class CuttableProtocol(HttpToolsProtocol):
-    """`scope["extensions"][RESET](hard)` ends the connection without an answer: as a client that
-    is told nothing sees it, or (`hard`) by a TCP reset."""
+    """`scope["state"][RESET](hard)` ends the connection without an answer: closed, or (`hard`)
+    by a TCP reset."""
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-        scope["extensions"] = {RESET: self.cut}
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {RESET: self.cut}  # copied into each request's scope
 
     def cut(self, hard: bool) -> None:
         """Nothing lingering, a closed socket answers with a reset instead of an end."""

@@ -50,16 +50,16 @@ def requests(call: Call) -> Any:
     limit = q.whole(call.query, "limit", default=1000, maximum=REQUESTS_MAX)
     method, path = call.query.get("method"), call.query.get("path")
     fitting = [
-        asked
-        for asked in call.venue.asked
+        (number, asked)
+        for number, asked in call.venue.asked.numbered()
         if (not method or asked.method == method) and (not path or asked.path == path)
     ]
-    return [_request(asked) for asked in fitting[-limit:]]
+    return [_request(number, asked) for number, asked in fitting[-limit:]]
 
 
-def _request(asked: Asked) -> View:
+def _request(number: int, asked: Asked) -> View:
     return {
-        "number": asked.number,
+        "number": number,
         "method": asked.method,
         "path": asked.path,
         "query": dict(parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True)),
