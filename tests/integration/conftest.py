@@ -22,7 +22,8 @@ from libs.common.signing import KeyPair, generate_keypair
 from libs.embedded.nats import NatsServer
 from libs.embedded.postgres import PostgresServer
 from libs.embedded.processes import free_port
-from tests.integration.faulty_broker import FaultyBroker
+from tests.integration.broker import Broker
+from tests.integration.discord import Discord
 from tests.integration.servers import (
     TEMPLATE,
     administer,
@@ -121,8 +122,15 @@ async def world(nats: NatsServer, database_url: str, keys: KeyPair) -> AsyncIter
 
 
 @pytest.fixture
-def broker() -> Iterator[FaultyBroker]:
-    made = FaultyBroker()
+def broker() -> Iterator[Broker]:
+    made = Broker()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def discord() -> Iterator[Discord]:
+    made = Discord()
     yield made
     made.close()
 

@@ -28,11 +28,11 @@ from libs.common.contracts import (
 )
 from libs.common.signing import KeyPair, sign
 from libs.common.symbols import OptionSymbol, Right
-from tests.integration.faulty_broker import MIDDAY, SESSION
+from tests.integration.broker import ACCOUNT_NUMBER, MIDDAY, SESSION
 
 FRIDAY = SESSION + dt.timedelta(days=9)
 ACCOUNT = AccountFigures(
-    account_number="FAULTY1",
+    account_number=ACCOUNT_NUMBER,
     status="ACTIVE",
     equity=Decimal(100_000),
     last_equity=Decimal(100_000),
@@ -117,7 +117,7 @@ def put_intent(
         "time_in_force": TimeInForce.DAY,
         "as_of": MIDDAY,
         "position_intent": PositionIntent.SELL_TO_OPEN,
-        "limit_price": Decimal("1.23"),
+        "limit_price": Decimal("3.80"),
         "reason": "a test wants it",
     }
     return OrderIntended(**(fields | changes))
@@ -131,7 +131,7 @@ def approval(intent: OrderIntended, keys: KeyPair, **changes: Any) -> IntentAppr
         "tick_id": intent.tick_id,
         "intent": intent,
         "checks": [],
-        "account_number": "FAULTY1",
+        "account_number": ACCOUNT_NUMBER,
         "alpaca_env": AlpacaEnv.SIM,
         "collateral": Decimal(5_700),
         "expires_at": wall() + dt.timedelta(seconds=60),

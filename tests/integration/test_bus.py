@@ -20,7 +20,7 @@ from libs.common.topology import CONSUMERS, RISK_INTENTS, STREAMS
 from libs.embedded.nats import NatsServer
 from libs.embedded.processes import free_port
 from services.cli.supervisor import SERVICES
-from tests.integration.faulty_broker import FaultyBroker
+from tests.integration.broker import Broker
 from tests.integration.stories import approval, portfolio, put_intent, snapshot
 from tests.integration.world import End, Process, World, base_environ, until
 
@@ -134,7 +134,7 @@ def test_services_started_before_the_streams_say_what_to_run(
     nats: NatsServer,
     database_url: str,
     keys: KeyPair,
-    broker: FaultyBroker,
+    broker: Broker,
     process: Callable[..., Process],
 ) -> None:
     environ = base_environ(nats, database_url, keys)

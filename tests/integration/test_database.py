@@ -17,7 +17,7 @@ from libs.common.signing import KeyPair
 from libs.common.topology import EXECUTOR_APPROVALS, RECORDERS
 from libs.embedded.nats import NatsServer
 from libs.embedded.processes import free_port
-from tests.integration.faulty_broker import MIDDAY
+from tests.integration.broker import MIDDAY
 from tests.integration.stories import approval, portfolio, put_intent, ticked, wall
 from tests.integration.world import End, World, base_environ, row_counts, rows
 

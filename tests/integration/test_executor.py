@@ -17,9 +17,10 @@ from libs.common.signing import generate_keypair
 from services.executor.lifecycle import OrderState
 from services.executor.orders import OrderChange
 from services.executor.store import ExecutorStore
-from tests.integration.faulty_broker import (
+from tests.integration.broker import (
+    ACCOUNT_NUMBER,
+    Broker,
     Fault,
-    FaultyBroker,
     hang,
     malformed,
     refusal,
@@ -31,10 +32,10 @@ from tests.integration.world import End, Process, World, base_environ, until
 pytestmark = pytest.mark.integration
 
 ORDERS = "/v2/orders"
-ID = client_order_id("FAULTY1", "intent-1")
+ID = client_order_id(ACCOUNT_NUMBER, "intent-1")
 
 
-async def executor(world: World, broker: FaultyBroker, **changes: str) -> None:
+async def executor(world: World, broker: Broker, **changes: str) -> None:
     await world.room("executor", **world.broker_at(broker.url), **changes)
 
 
@@ -48,16 +49,17 @@ async def status_becomes(world: World, intent_id: str, status: str) -> dict[str,
 
 
 async def test_an_approval_becomes_an_order_and_its_fill_is_booked_once(
-    world: World, broker: FaultyBroker
+    world: World, broker: Broker
 ) -> None:
     await executor(world, broker)
     await world.bus.publish(approval(put_intent(1), world.keys))
     row = await status_becomes(world, "intent-1", "new")
-    assert (row["submitted"], row["alpaca_order_id"], row["state"]) == (True, "order-1", "accepted")
-    broker.fill(ID, "1.24")
+    order_id = broker.orders[ID]["id"]
+    assert (row["submitted"], row["alpaca_order_id"], row["state"]) == (True, order_id, "accepted")
+    price = broker.fill(ID)
     await status_becomes(world, "intent-1", "filled")
     (fill,) = world.rows("select * from fills")
-    assert (fill["client_order_id"], fill["qty"], fill["price"]) == (ID, 1, Decimal("1.24"))
+    assert (fill["client_order_id"], fill["qty"], fill["price"]) == (ID, 1, price)
     await until(lambda: "filled" in world.statuses("intent-1"), "the fill to be published")
     assert world.statuses("intent-1") == ["new", "filled"]
     kinds = [e["kind"] for e in world.rows("select kind from events where kind like 'order.%%'")]
@@ -65,14 +67,16 @@ async def test_an_approval_becomes_an_order_and_its_fill_is_booked_once(
     assert broker.posted == [ID]
 
 
-async def test_an_approval_delivered_twice_is_one_order(world: World, broker: FaultyBroker) -> None:
+async def test_an_approval_delivered_twice_is_one_order(world: World, broker: Broker) -> None:
     await executor(world, broker)
     approved = approval(put_intent(1), world.keys)
     await world.bus.publish(approved)
     await world.bus.publish(msgspec.structs.replace(approved, message_id="the-same-again"))
-    await world.bus.publish(approval(put_intent(2, root="PFE", strike="36"), world.keys))
+    await world.bus.publish(
+        approval(put_intent(2, root="PFE", strike="36", limit_price=Decimal("5.20")), world.keys)
+    )
     await status_becomes(world, "intent-2", "new")
-    assert broker.posted == [ID, client_order_id("FAULTY1", "intent-2")]
+    assert broker.posted == [ID, client_order_id(ACCOUNT_NUMBER, "intent-2")]
     assert world.rows("select count(*) as n from orders") == [{"n": 2}]
 
 
@@ -81,7 +85,7 @@ DOUBTS = {
     "500 before accepting": refusal(500),
     "504 after accepting": refusal(504, after_accepting=True),
     "malformed JSON after accepting": malformed(after_accepting=True),
-    "no JSON at all, before accepting": malformed(b"<html>gateway</html>"),
+    "no JSON at all, before accepting": malformed("<html>gateway</html>"),
     "reset after accepting": reset(after_accepting=True),
     "reset before accepting": reset(),
     "silence after accepting": hang(after_accepting=True),
@@ -90,17 +94,15 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize("fault", DOUBTS.values(), ids=DOUBTS.keys())
-async def test_doubt_is_resolved_to_one_order(
-    world: World, broker: FaultyBroker, fault: Fault
-) -> None:
+async def test_doubt_is_resolved_to_one_order(world: World, broker: Broker, fault: Fault) -> None:
     await executor(world, broker, ALPACA_READ_TIMEOUT_SECONDS="0.4")
     broker.next("POST", ORDERS, fault)
     await world.bus.publish(approval(put_intent(1), world.keys))
     row = await status_becomes(world, "intent-1", "new")
-    assert (row["state"], row["alpaca_order_id"]) == ("accepted", "order-1")
+    assert (row["state"], row["alpaca_order_id"]) == ("accepted", broker.orders[ID]["id"])
     assert list(broker.orders) == [ID]
     assert set(broker.posted) == {ID}, "every try carries the same id"
-    assert len(broker.posted) == (1 if fault.after_accepting else 2)
+    assert len(broker.posted) == (1 if fault["kind"].endswith("_after") else 2)
     await until(lambda: "new" in world.statuses("intent-1"), "the order to be published")
     assert world.statuses("intent-1")[0] == "unknown"
     assert world.alerts("doubt")
@@ -108,7 +110,7 @@ async def test_doubt_is_resolved_to_one_order(
 
 
 async def test_a_refusal_of_the_second_post_is_no_word_on_the_first(
-    world: World, broker: FaultyBroker
+    world: World, broker: Broker
 ) -> None:
     """The first may have arrived and taken the cash that the second is refused for."""
     await executor(world, broker)
@@ -123,7 +125,7 @@ async def test_a_refusal_of_the_second_post_is_no_word_on_the_first(
 
 
 async def test_an_order_in_doubt_at_another_account_is_neither_sent_nor_given_up(
-    world: World, broker: FaultyBroker
+    world: World, broker: Broker
 ) -> None:
     sent = wall() - dt.timedelta(minutes=5)
     elsewhere = approval(put_intent(1), world.keys, account_number="OTHER1", expires_at=sent)
@@ -140,32 +142,29 @@ async def test_an_order_in_doubt_at_another_account_is_neither_sent_nor_given_up
     assert broker.posted == []
 
 
-async def test_an_order_found_under_its_id_already_is_adopted(
-    world: World, broker: FaultyBroker
-) -> None:
+async def test_an_order_found_under_its_id_already_is_adopted(world: World, broker: Broker) -> None:
     """As after a crash whose traces are lost: the broker has it, we do not know, and post."""
-    broker.orders[ID] = {
-        "id": "order-from-before",
-        "client_order_id": ID,
-        "symbol": put_intent(1).symbol,
-        "side": "sell",
-        "type": "limit",
-        "status": "new",
-        "qty": "1",
-        "filled_qty": "0",
-        "limit_price": "1.23",
-        "submitted_at": broker.now.isoformat(),
-    }
+    before = broker.place(
+        client_order_id=ID,
+        symbol=put_intent(1).symbol,
+        side="sell",
+        type="limit",
+        qty="1",
+        time_in_force="day",
+        limit_price="3.80",
+        position_intent="sell_to_open",
+    )
     await executor(world, broker)
     await world.bus.publish(approval(put_intent(1), world.keys))
     row = await status_becomes(world, "intent-1", "new")
-    assert row["alpaca_order_id"] == "order-from-before"
-    assert broker.posted == [ID]
+    assert row["alpaca_order_id"] == before["id"]
+    assert broker.posted == [ID, ID], "by hand, and then by the executor"
+    assert list(broker.orders) == [ID]
     assert not world.alerts("mismatch")
 
 
 async def test_a_refusal_is_written_with_its_code_and_the_next_order_leaves(
-    world: World, broker: FaultyBroker
+    world: World, broker: Broker
 ) -> None:
     await executor(world, broker)
     broker.next("POST", ORDERS, refusal(403, 40310000, "insufficient options buying power"))
@@ -188,7 +187,7 @@ async def test_a_refusal_is_written_with_its_code_and_the_next_order_leaves(
 
 
 async def test_too_many_requests_are_tried_again_with_the_same_id(
-    world: World, broker: FaultyBroker
+    world: World, broker: Broker
 ) -> None:
     await executor(world, broker)
     broker.next("POST", ORDERS, refusal(429, 42910000, "too many requests"))
@@ -198,11 +197,11 @@ async def test_too_many_requests_are_tried_again_with_the_same_id(
     assert list(broker.orders) == [ID]
 
 
-async def test_keys_refused_in_mid_flight_end_the_executor(
-    world: World, broker: FaultyBroker
-) -> None:
+async def test_keys_refused_in_mid_flight_end_the_executor(world: World, broker: Broker) -> None:
     room = await world.room("executor", **world.broker_at(broker.url))
-    broker.next("POST", ORDERS, Fault(status=401, body=b'{"message": "unauthorized"}'))
+    broker.next(
+        "POST", ORDERS, {"kind": "error", "status": 401, "body": '{"message": "unauthorized"}'}
+    )
     await world.bus.publish(approval(put_intent(1), world.keys))
     error = await room.ended()
     assert "Alpaca refuses the keys (401 unauthorized)" in str(error)
@@ -210,25 +209,23 @@ async def test_keys_refused_in_mid_flight_end_the_executor(
 
 
 async def test_a_broker_that_fails_while_orders_are_followed_is_asked_again(
-    world: World, broker: FaultyBroker, monkeypatch: pytest.MonkeyPatch
+    world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.executor.service.RETRY_SECONDS", 0.05)
     await executor(world, broker, ALPACA_READ_TIMEOUT_SECONDS="0.4")
     await world.bus.publish(approval(put_intent(1), world.keys))
     await status_becomes(world, "intent-1", "new")
     broker.next("GET", ORDERS, refusal(500), malformed(), hang(), reset())
-    broker.next("GET", "/v2/account/activities", refusal(503), malformed(b'{"a": 1}'))
+    broker.next("GET", "/v2/account/activities", refusal(503), malformed('{"a": 1}'))
     await until(lambda: len(world.alerts("broker")) >= 4, "an alert for each failure")
-    broker.fill(ID, "1.23")
+    broker.fill(ID)
     await status_becomes(world, "intent-1", "filled")
 
 
 # --- what is never sent --------------------------------------------------------------------------
 
 
-async def test_approvals_that_do_not_hold_are_never_sent(
-    world: World, broker: FaultyBroker
-) -> None:
+async def test_approvals_that_do_not_hold_are_never_sent(world: World, broker: Broker) -> None:
     await executor(world, broker)
     past = wall() - dt.timedelta(seconds=1)
     good = approval(put_intent(4), world.keys)
@@ -256,11 +253,11 @@ async def test_approvals_that_do_not_hold_are_never_sent(
         row = await status_becomes(world, approved.intent.message_id, status)
         assert why in str(row["note"])
         assert not row["submitted"]
-    assert broker.posted == [client_order_id("FAULTY1", "intent-9")]
+    assert broker.posted == [client_order_id(ACCOUNT_NUMBER, "intent-9")]
 
 
 async def test_dry_mode_records_and_asks_nothing_of_the_broker(
-    world: World, broker: FaultyBroker
+    world: World, broker: Broker
 ) -> None:
     await executor(world, broker, BOT_MODE="dry")
     await world.bus.publish(approval(put_intent(1), world.keys))
@@ -268,7 +265,7 @@ async def test_dry_mode_records_and_asks_nothing_of_the_broker(
     assert (row["state"], row["submitted"], row["alpaca_order_id"]) == ("dry_run", False, None)
     await until(lambda: world.of(OrderChanged), "the word of it")
     assert world.of(OrderChanged)[0].final
-    assert broker.requests == []
+    assert broker.asked() == []
 
 
 # --- a process that dies -------------------------------------------------------------------------
@@ -276,7 +273,7 @@ async def test_dry_mode_records_and_asks_nothing_of_the_broker(
 
 @pytest.mark.parametrize("accepted", [True, False], ids=["it had arrived", "it never arrived"])
 async def test_killed_between_commit_and_answer_it_recovers_to_one_order(
-    world: World, broker: FaultyBroker, process: Callable[..., Process], accepted: bool
+    world: World, broker: Broker, process: Callable[..., Process], accepted: bool
 ) -> None:
     broker.next("POST", ORDERS, hang(after_accepting=accepted))
     killed = process("executor", world.environ | world.broker_at(broker.url))
@@ -291,9 +288,7 @@ async def test_killed_between_commit_and_answer_it_recovers_to_one_order(
     assert len(broker.posted) == (1 if accepted else 2)
 
 
-async def test_a_second_executor_stands_by_and_takes_over(
-    world: World, broker: FaultyBroker
-) -> None:
+async def test_a_second_executor_stands_by_and_takes_over(world: World, broker: Broker) -> None:
     first = await world.room("executor", **world.broker_at(broker.url))
     second = await world.start("executor", **world.broker_at(broker.url))
     await until(lambda: second.context.state == "standby", "the second to stand by")
@@ -309,7 +304,7 @@ async def test_a_second_executor_stands_by_and_takes_over(
 
 @pytest.mark.parametrize("name", ["market", "executor"])
 async def test_wrong_keys_end_the_service_with_one_line(
-    name: str, world: World, broker: FaultyBroker, process: Callable[..., Process]
+    name: str, world: World, broker: Broker, process: Callable[..., Process]
 ) -> None:
     environ = base_environ(world.nats, world.database_url, world.keys)
     secret = "a-wrong-secret"

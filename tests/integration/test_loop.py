@@ -24,7 +24,7 @@ from libs.common.contracts import MarketTicked, OrderIntended, TickAnswered, Tic
 from libs.common.signing import KeyPair
 from libs.embedded.postgres import PostgresServer
 from services.cli.demo import DemoPlan, demo_environ
-from tests.integration.faulty_broker import FaultyBroker
+from tests.integration.broker import Broker
 from tests.integration.servers import folder_of_its_own, make_database, make_nats
 from tests.integration.stories import wall
 from tests.integration.world import (
@@ -255,7 +255,7 @@ def passed_on() -> dict[str, str]:
 
 
 async def test_dry_mode_plans_and_decides_but_sends_nothing(
-    world: World, exchange: Callable[..., RunningExchange], broker: FaultyBroker
+    world: World, exchange: Callable[..., RunningExchange], broker: Broker
 ) -> None:
     """The executor's broker is one that counts: not one request may reach it."""
     running = exchange(speed=1.0)
@@ -269,5 +269,5 @@ async def test_dry_mode_plans_and_decides_but_sends_nothing(
     assert world.rows("select distinct state from orders") == [{"state": "dry_run"}]
     tick = await world.row_when("select mode, note from ticks")
     assert tick["mode"] == "dry/sim"
-    assert broker.requests == []
+    assert broker.asked() == []
     assert running.get("/v2/orders", status="all") == []

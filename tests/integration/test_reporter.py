@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from libs.common.contracts import Heartbeat
 from libs.common.database import engine_for
 from services.executor.record_store import RecordStore
-from tests.integration.faulty_broker import MIDDAY, SESSION, Fault, FaultyBroker, hang
+from tests.integration.broker import MIDDAY, SESSION
+from tests.integration.discord import Discord
 from tests.integration.stories import portfolio, stock, ticked, wall, with_account
 from tests.integration.world import Room, World, until
 
 pytestmark = pytest.mark.integration
 
-HOOK = "/api/webhooks/1/the-hidden-token"
 DUE = dt.datetime(2020, 2, 13, 3, 31, tzinfo=dt.UTC)  # 22:31 in New York on the day
 
 
@@ -26,12 +26,6 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.reporter.service.LOOK_SECONDS", 0.02)
     monkeypatch.setattr("services.reporter.service.RETRY_SECONDS", (0.1,))
     monkeypatch.setattr("services.reporter.posting.POST_TIMEOUT_SECONDS", 0.4)
-
-
-@pytest.fixture
-def discord(broker: FaultyBroker) -> FaultyBroker:
-    broker.always("POST", HOOK, Fault(status=204))
-    return broker
 
 
 def keep_books(world: World) -> None:
@@ -58,8 +52,8 @@ async def tell_the_time(world: World, now: dt.datetime) -> None:
     await world.bus.publish(beat)
 
 
-async def reporter(world: World, discord: FaultyBroker | None) -> Room:
-    hook = {"DISCORD_WEBHOOK_URL": discord.url + HOOK} if discord else {}
+async def reporter(world: World, discord: Discord | None) -> Room:
+    hook = {"DISCORD_WEBHOOK_URL": discord.hook} if discord else {}
     room = await world.room("reporter", **hook)
     await tell_the_time(world, DUE)
     return room
@@ -74,7 +68,7 @@ async def considered(room: Room) -> None:
 
 
 async def test_the_report_is_posted_once_also_after_a_restart(
-    world: World, discord: FaultyBroker
+    world: World, discord: Discord
 ) -> None:
     keep_books(world)
     first = await reporter(world, discord)
@@ -82,53 +76,48 @@ async def test_the_report_is_posted_once_also_after_a_restart(
     await considered(first)
     await world.end(first)
     await considered(await reporter(world, discord))
-    assert discord.count("POST", HOOK) == 1
-    (request,) = discord.requests
-    assert "101,234.50" in str(request.body)
+    assert len(discord.posts) == 1
+    assert b"101,234.50" in discord.posts[0]
 
 
-async def test_before_its_time_nothing_is_posted(world: World, discord: FaultyBroker) -> None:
+async def test_before_its_time_nothing_is_posted(world: World, discord: Discord) -> None:
     keep_books(world)
-    room = await world.room("reporter", DISCORD_WEBHOOK_URL=discord.url + HOOK)
+    room = await world.room("reporter", DISCORD_WEBHOOK_URL=discord.hook)
     await tell_the_time(world, DUE - dt.timedelta(minutes=2))
     await until(lambda: room.context.market_now is not None, "the time to be known")
-    assert discord.requests == []
+    assert discord.posts == []
     await tell_the_time(world, DUE)
     await status_becomes(world, "sent")
-    assert discord.count("POST", HOOK) == 1
+    assert len(discord.posts) == 1
 
 
-async def test_a_refused_report_is_an_event_and_tried_again(
-    world: World, discord: FaultyBroker
-) -> None:
+async def test_a_refused_report_is_an_event_and_tried_again(world: World, discord: Discord) -> None:
     keep_books(world)
-    discord.next("POST", HOOK, Fault(status=500), Fault(status=429))
+    discord.next(500, 429)
     room = await reporter(world, discord)
     await status_becomes(world, "sent")
     await considered(room)
-    assert discord.count("POST", HOOK) == 3
+    assert len(discord.posts) == 3
     refusals = await until(lambda: world.alerts("report"), "an alert of the refusal")
     assert "HTTP 500" in refusals[0]
     assert "hidden-token" not in str(refusals)
 
 
 async def test_a_report_that_may_have_arrived_is_never_sent_again(
-    world: World, discord: FaultyBroker
+    world: World, discord: Discord
 ) -> None:
     keep_books(world)
-    discord.next("POST", HOOK, hang())
+    discord.next(None)
     first = await reporter(world, discord)
     await status_becomes(world, "unknown")
     await considered(first)
     await world.end(first)
     await considered(await reporter(world, discord))
-    assert discord.count("POST", HOOK) == 1
+    assert len(discord.posts) == 1
     assert "it is not sent again" in world.alerts("report")[0]
 
 
-async def test_a_claim_left_by_a_crash_is_not_sent_again(
-    world: World, discord: FaultyBroker
-) -> None:
+async def test_a_claim_left_by_a_crash_is_not_sent_again(world: World, discord: Discord) -> None:
     keep_books(world)
     engine = engine_for(world.database_url, application="tests")
     with engine.begin() as connection:
@@ -142,7 +131,7 @@ async def test_a_claim_left_by_a_crash_is_not_sent_again(
     engine.dispose()
     await considered(await reporter(world, discord))
     await status_becomes(world, "unknown")
-    assert discord.requests == []
+    assert discord.posts == []
     assert "is not known" in world.alerts("report")[0]
 
 
@@ -157,7 +146,7 @@ async def test_without_a_webhook_the_report_is_printed(
     assert "101,234.50" in caplog.text
 
 
-async def test_a_day_without_ticks_has_no_report(world: World, discord: FaultyBroker) -> None:
+async def test_a_day_without_ticks_has_no_report(world: World, discord: Discord) -> None:
     await considered(await reporter(world, discord))
-    assert discord.requests == []
+    assert discord.posts == []
     assert world.rows("select * from reports_sent") == []
