@@ -36,7 +36,7 @@ from libs.common.settings_sources import load_settings
 from libs.common.signing import KeyPair
 from libs.embedded.nats import NatsServer
 from services.exchange.service import ExchangeConfig, serve
-from tests.integration.broker import KEY, SECRET
+from tests.conformity.served import KEY, SECRET
 
 PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 0.02

@@ -75,7 +75,7 @@ class Face:
             if self._venue.faults:
                 struck = self._struck(scope)
                 if struck is not None:
-                    await self._suffer(struck, scope, body, receive, send)
+                    await self._suffer(*struck, scope, body, receive, send)
                     return
             answer = self.answer(scope, body)
             if not scope["path"].startswith(OWN_PATHS):
@@ -134,7 +134,7 @@ class Face:
 
     # --- faults ----------------------------------------------------------------------------------
 
-    def _struck(self, scope: Scope) -> Strike | None:
+    def _struck(self, scope: Scope) -> tuple[Strike, RateLimit] | None:
         """Only requests that would be answered meet faults: the path exists, the keys are right."""
         found = self._routes.find(scope["method"], scope["path"])
         if found is None or found.route.family == SIM:
@@ -143,19 +143,21 @@ class Face:
         if tenant is None:
             return None
         self._venue.begin()
-        return self._venue.faults.strike(
+        strike = self._venue.faults.strike(
             scope["method"], scope["path"], found.route.path, tenant.key
         )
+        return None if strike is None else (strike, self._limit(tenant, found))
 
     async def _suffer(
-        self, strike: Strike, scope: Scope, body: bytes, receive: Receive, send: Send
+        self,
+        strike: Strike,
+        limit: RateLimit,
+        scope: Scope,
+        body: bytes,
+        receive: Receive,
+        send: Send,
     ) -> None:
         def too_many() -> Answer:
-            found = self._routes.find(scope["method"], scope["path"])
-            tenant = self._who(scope["headers"])
-            if found is None or tenant is None:  # the account was removed meanwhile
-                return Answer(401, _UNAUTHORIZED)
-            limit = self._limit(tenant, found)
             limit.allow(self._venue.pace_seconds)
             return _too_many(limit.headers(remaining=0))
 
