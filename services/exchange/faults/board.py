@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -11,7 +10,6 @@ from services.exchange.engine.refusals import conflict, not_found, unprocessable
 from services.exchange.faults.rules import Fault, trouble
 
 RULES_MAX = 1000
-EventT = TypeVar("EventT")
 
 
 class Counted(msgspec.Struct, kw_only=True):
@@ -35,15 +33,8 @@ class Strike(msgspec.Struct, frozen=True, kw_only=True):
     number: int
 
 
-class Delivery(msgspec.Struct, Generic[EventT], frozen=True, kw_only=True):
-    """What leaves for a stream's client, and whether its connection ends after that."""
-
-    events: list[EventT]
-    drop: bool = False
-
-
 class Faults:
-    """Falsy while no rule is set and no event is held back: then nothing need be asked here.
+    """Falsy while no rule is set: then nothing need be asked here.
 
     Rules are asked in their order; the first that strikes is what a request meets, and the rules
     behind it do not see that request. They are no state of the books: a restart forgets them.
@@ -52,11 +43,10 @@ class Faults:
     def __init__(self) -> None:
         self.rules: dict[str, Counted] = {}
         self._named = 0
-        self._held: dict[Hashable, object] = {}
         self.tell_removed: Callable[[Iterable[str]], None] = _untold
 
     def __bool__(self) -> bool:
-        return bool(self.rules) or bool(self._held)
+        return bool(self.rules)
 
     # --- setting ---------------------------------------------------------------------------------
 
@@ -102,46 +92,12 @@ class Faults:
                 return Strike(fault=counted.rule, number=counted.injected)
         return None
 
-    def for_stream(
-        self, stream: str, key: str, events: list[EventT], *, connection: Hashable = None
-    ) -> Delivery[EventT]:
-        """What of these events leaves, in which order; each is counted by itself.
-
-        An event that is reordered waits for the one after it, if need be until the next call for
-        the same stream and connection. With a drop, what comes after the struck event is lost.
-        """
-        where = (stream, key, connection)
-        held: list[EventT] = []
-        if where in self._held:
-            held.append(self._held.pop(where))  # type: ignore[arg-type]  # kept by the same stream
-        leaving: list[EventT] = []
-        for event in events:
-            kind = self._event_kind(stream, key)
-            if kind == "drop":
-                return Delivery(events=leaving, drop=True)
-            if kind == "mute":
-                continue
-            if kind == "reorder" and not held:
-                held.append(event)
-                continue
-            leaving += [event, event] if kind == "duplicate" else [event]
-            leaving += held
-            held.clear()
-        if held and self.rules:
-            self._held[where] = held[0]
-            held = []
-        return Delivery(events=leaving + held)
-
-    def _event_kind(self, stream: str, key: str) -> str | None:
+    def strike_event(self, stream: str, key: str) -> Strike | None:
+        """What an event on its way to a stream's connection meets, if anything. Counts it."""
         for counted in self.rules.values():
             if counted.rule.matches_stream(stream, key) and counted.strikes():
-                return counted.rule.kind
+                return Strike(fault=counted.rule, number=counted.injected)
         return None
-
-    def connection_ended(self, connection: Hashable) -> None:
-        """Forget what was held back for a stream's connection."""
-        for where in [w for w in self._held if isinstance(w, tuple) and w[2] == connection]:
-            del self._held[where]
 
 
 def _untold(_names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from services.exchange.engine.refusals import Refusal
 from services.exchange.faults.board import Faults
 from services.exchange.faults.rules import FIELDS, KINDS, STREAM_KINDS, Fault, trouble
 from services.exchange.faults.spoiling import error_of, malformed_of, spoilt
+from services.exchange.faults.streams import StreamFaults
 from services.exchange.http.records import RECORDS, record
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "exchange.md"
@@ -106,7 +107,7 @@ def test_what_a_rule_matches(rule: dict[str, Any], meets: bool) -> None:
 def test_rules_for_streams_and_for_requests_do_not_meet() -> None:
     board = faults(Fault(kind="mute"), Fault(kind="error"))
     assert struck(board, 1) == ["fault-2"]
-    assert board.for_stream("stocks", "key", [1]).events == []
+    assert StreamFaults(board, "stocks", "key")([1]) == []
     assert [c.matched for c in board.rules.values()] == [1, 1]
 
 
@@ -252,8 +253,10 @@ def test_an_answer_is_altered() -> None:
 # --- streams -------------------------------------------------------------------------------------
 
 
-def sent(board: Faults, *batches: list[int]) -> list[list[int]]:
-    return [board.for_stream("trade_updates", "key", batch).events for batch in batches]
+def sent(board: Faults, *batches: list[int]) -> list[list[int] | None]:
+    """What becomes of each batch on its way to one connection for order updates."""
+    tap = StreamFaults[int](board, "trade_updates", "key")
+    return [tap(batch) for batch in batches]
 
 
 def test_a_mute_stream_sends_nothing_and_stays() -> None:
@@ -273,30 +276,31 @@ def test_an_event_comes_after_the_next_one() -> None:
     assert sent(board, [1], [], [2], [3]) == [[], [], [2, 1], [3]]
 
 
-def test_what_is_held_back_leaves_when_the_exchange_is_healed() -> None:
+def test_what_is_held_back_leaves_with_the_next_event_also_after_healing() -> None:
     board = faults(Fault(kind="reorder"))
-    assert sent(board, [1]) == [[]]
+    tap = StreamFaults[int](board, "stocks", "key")
+    assert tap([1]) == []
     board.heal()
-    assert board, "something is held back"
-    assert sent(board, [2]) == [[2, 1]]
-    assert not board
+    assert tap([2]) == [2, 1]
+    assert tap([3]) == [3]
 
 
-def test_a_connection_that_ended_is_forgotten() -> None:
-    board = faults(Fault(kind="reorder"))
-    board.for_stream("stocks", "key", [1], connection=5)
-    board.connection_ended(5)
-    board.heal()
-    assert not board
+def test_connections_do_not_mix_what_they_hold_back() -> None:
+    board = faults(Fault(kind="reorder", times=2))
+    first, second = (StreamFaults[int](board, "stocks", "key") for _ in range(2))
+    assert (first([1]), second([1])) == ([], [])
+    assert (first([2]), second([2])) == ([2, 1], [2, 1])
 
 
-def test_a_dropped_stream_loses_the_event_and_those_behind_it() -> None:
+def test_a_dropped_stream_is_cut_instead_of_the_event() -> None:
     board = faults(Fault(kind="drop", stream="stocks", skip=2, times=1))
-    delivery = board.for_stream("stocks", "key", [1, 2, 3, 4])
-    assert (delivery.events, delivery.drop) == ([1, 2], True)
-    delivery = board.for_stream("stocks", "key", [5])
-    assert (delivery.events, delivery.drop) == ([5], False)
-    assert not board.for_stream("options", "key", [1]).drop
+    tap = StreamFaults[int](board, "stocks", "key")
+    assert tap([1, 2]) == [1, 2]
+    assert tap([3]) is None
+    assert tap([4]) == [4], "a connection made anew is served"
+    other = faults(Fault(kind="drop", stream="stocks", key="another"))
+    assert StreamFaults[int](other, "stocks", "key")([1]) == [1]
+    assert StreamFaults[int](other, "options", "another")([1]) == [1]
 
 
 @given(
@@ -311,8 +315,9 @@ def test_doubled_and_reordered_no_event_is_lost(
     board = faults(*(Fault(kind=kind, rate=rate, seed=seed) for kind in kinds))
     places = [0, *sorted(cuts), 40]
     batches = [list(range(a, b)) for a, b in pairwise(places)]
-    leaving = [event for batch in sent(board, *batches) for event in batch]
+    tap = StreamFaults[int](board, "trade_updates", "key")
+    leaving = [event for batch in batches for event in tap(batch) or []]
     board.heal()
-    leaving += sent(board, [])[0]
-    assert set(leaving) == set(range(40))
+    leaving += tap([40]) or []
+    assert set(leaving) == set(range(41))
     assert all(leaving.count(event) <= 2 for event in leaving)
