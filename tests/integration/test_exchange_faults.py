@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,9 +34,12 @@ ORDERS = "/v2/orders"
 
 
 @pytest.fixture
-def exchange() -> Iterator[Served]:
+def exchange(caplog: pytest.LogCaptureFixture) -> Iterator[Served]:
+    """Whatever happens, nothing fails inside it."""
     with serving(paused=True) as served:
         yield served
+    errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR]
+    assert errors == []
 
 
 @pytest.fixture
@@ -191,6 +196,20 @@ def test_who_hangs_is_let_go_by_healing_and_others_are_answered_meanwhile(
     thread.join(20)
     assert isinstance(ends[0], requests.ConnectionError)
     assert submit(trading, "another").status == "new"
+
+
+def test_clients_that_vanish_before_their_connection_is_reset_harm_nobody(
+    exchange: Served,
+) -> None:
+    set_fault(exchange, "reset_after", path=ORDERS)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in KEYS.items())
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", exchange.port), timeout=20) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.sendall(f"GET {ORDERS} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+    until(lambda: asked(exchange), "some to arrive")
+    heal(exchange)
+    assert exchange.get(ORDERS) == []
 
 
 def test_a_client_that_leaves_while_it_hangs_leaves_nothing(exchange: Served) -> None:
@@ -407,6 +426,8 @@ def test_an_order_accepted_and_never_answered_is_there_after_a_restart(tmp_path:
         set_fault(served, "reset_after", method="POST", path=ORDERS)
         with pytest.raises(requests.ConnectionError):
             served.ask("POST", ORDERS, json=order)
+        journal = (tmp_path / "exchange.json.journal").read_text()
+        assert '\\"client_order_id\\": \\"mine\\"' in journal, "written before the fault"
     with serving(paused=True, state_path=state) as served:
         assert names(served) == ["mine"]
         assert served.get("/sim/faults") == []

@@ -210,15 +210,30 @@ async def loop(world: World, broker: Broker, **changes: str) -> MarketTicked:
     [
         ({"account_blocked": True}, "account blocked"),
         ({"trading_blocked": True}, "trading blocked"),
-        ({"trade_suspended_by_user": True}, "trading blocked"),
         ({"status": "ONBOARDING"}, "status ONBOARDING"),
-        ({"options_trading_level": 0, "options_approved_level": 0}, "options level is 0"),
     ],
 )
 async def test_an_account_that_may_not_trade_wants_nothing_and_says_why(
     world: World, broker: Broker, changes: dict[str, Any], said: str
 ) -> None:
     broker.always("GET", "/v2/account", altered(**changes))
+    await nothing_is_wanted(world, broker, said)
+
+
+async def test_an_account_its_user_has_suspended_wants_nothing(
+    world: World, broker: Broker
+) -> None:
+    broker.ask("PATCH", "/v2/account/configurations", json={"suspend_trade": True})
+    assert broker.get("/v2/account")["trade_suspended_by_user"] is True
+    await nothing_is_wanted(world, broker, "trading blocked")
+
+
+async def test_an_account_without_options_wants_nothing(world: World, broker: Broker) -> None:
+    broker.reset(options_level=0)
+    await nothing_is_wanted(world, broker, "options level is 0")
+
+
+async def nothing_is_wanted(world: World, broker: Broker, said: str) -> None:
     tick = await loop(world, broker)
     assert tick.errors == []
     assert world.of(OrderIntended) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 
@@ -23,7 +24,10 @@ class CuttableProtocol(HttpToolsProtocol):
 
     def cut(self, hard: bool) -> None:
         """Nothing lingering, a closed socket answers with a reset instead of an end."""
+        if self.transport.is_closing():
+            return
         handle = self.transport.get_extra_info("socket")
         if hard and handle is not None:
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            with contextlib.suppress(OSError):  # the client was quicker
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.transport.abort()

@@ -205,7 +205,7 @@ def account_view(books: Books, market: Market, moment: Moment) -> View:
         "trading_blocked": False,
         "account_blocked": False,
         "transfers_blocked": False,
-        "trade_suspended_by_user": False,
+        "trade_suspended_by_user": books.configurations.suspend_trade,
         "shorting_enabled": False,
         "created_at": rfc3339(books.created_at),
         "balance_asof": str(market.calendar.session(moment.session.index - 1).date),
