@@ -41,6 +41,7 @@ from services.exchange.prices.market import Market
 from services.exchange.prices.sources.config import SourceError, read_source, without_keys
 from services.exchange.prices.sources.opening import open_source
 from services.exchange.state_file import Entry, SavedAccount, SavedState, StateFile
+from services.exchange.streams.faulty import taps
 from services.exchange.streams.gate import Streams
 from services.exchange.streams.protocol import StreamProtocol
 from services.exchange.venue import Venue
@@ -96,7 +97,7 @@ class Running:
             self._restore(*found)
         else:
             self._open_accounts()
-        self.streams = Streams(self.venue, config.streams)
+        self.streams = Streams(self.venue, config.streams, open_tap=taps(self.venue.faults))
 
     def _load(self) -> tuple[SavedState, list[Entry]] | None:
         try:

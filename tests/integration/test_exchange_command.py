@@ -274,6 +274,24 @@ def test_a_walk_has_any_symbols_on_any_dates(serve: Serve) -> None:
 # --- the page ----------------------------------------------------------------------------------
 
 
+def test_faults_are_set_met_and_healed(running: tuple[Serving, dict[str, Any]]) -> None:
+    serving, ready = running
+    clock = f"{ready['trading_url']}/v2/clock"
+    headers = {"APCA-API-KEY-ID": ready["key"], "APCA-API-SECRET-KEY": ready["secret"]}
+    made = serving.command(
+        "fault", "error", "--on=GET /v2/clock", "--status=503", "--times=1", "--id=mine"
+    )
+    assert made["id"] == "mine"
+    looks = [requests.get(clock, headers=headers, timeout=5).status_code for _ in range(2)]
+    assert looks == [503, 200]
+    assert "1 of 2" in serving.run("faults").stdout
+    refused = serving.run("fault", "stale_quotes", "--share=0.5")
+    assert refused.returncode != 0
+    assert "share is not for a fault of kind stale_quotes" in refused.stderr
+    assert serving.run("heal", "mine").stdout == "healed mine\n"
+    assert serving.command("faults") == []
+
+
 def test_the_page_needs_nothing_from_elsewhere_and_holds_no_key(
     running: tuple[Serving, dict[str, Any]],
 ) -> None:
@@ -291,8 +309,10 @@ def test_the_page_needs_nothing_from_elsewhere_and_holds_no_key(
 def test_what_the_page_asks_for_has_no_secret(running: tuple[Serving, dict[str, Any]]) -> None:
     _, ready = running
     page = requests.get(ready["page_url"], timeout=5).text
-    asked = set(re.findall(r"[\"'`](/sim/[\w-]+)", page)) - {"/sim/faults"}
-    assert asked >= {"/sim/state", "/sim/quotes", "/sim/books", "/sim/clock", "/sim/step"}
+    asked = set(re.findall(r"[\"'`](/sim/[\w-]+)", page))
+    assert asked >= {
+        "/sim/state", "/sim/quotes", "/sim/books", "/sim/clock", "/sim/step", "/sim/faults",
+    }  # fmt: skip
     for path in [*sorted(asked - {"/sim/books", "/sim/step"}), f"/sim/books/{ready['key']}"]:
         answer = requests.get(ready["trading_url"] + path, timeout=5)
         assert answer.status_code == 200, path

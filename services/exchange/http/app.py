@@ -28,7 +28,9 @@ from services.exchange.faults.board import Strike
 from services.exchange.http.answers import Answer, Receive, Scope, Send, send_answer
 from services.exchange.http.call import Call, Encoded, MultiStatus
 from services.exchange.http.faulty import Faulty
+from services.exchange.http.openapi import OPENAPI_PATH
 from services.exchange.http.origin import check_origin
+from services.exchange.http.page import PAGE_PATH
 from services.exchange.http.rate_limit import Headers, RateLimit
 from services.exchange.http.routes import Found, Routes
 from services.exchange.prices.market import Moment
@@ -40,7 +42,7 @@ BODY_BYTES_MAX = 1_000_000
 INTERNAL_ERROR = 50010000
 DATA = "data"
 SIM = "sim"  # the family of what is not Alpaca's: needs no keys, is not counted, meets no faults
-OWN_PATHS = ("/sim/", "/openapi.json")  # not noted among what clients asked
+OWN_PATHS = ("/sim/", OPENAPI_PATH)  # with these and the page not noted among what is asked
 _UNAUTHORIZED = msgspec.json.encode({"message": "unauthorized"})
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -78,7 +80,8 @@ class Face:
                     await self._suffer(*struck, scope, body, receive, send)
                     return
             answer = self.answer(scope, body)
-            if not scope["path"].startswith(OWN_PATHS):
+            path = scope["path"]
+            if not path.startswith(OWN_PATHS) and path != PAGE_PATH:
                 self._note(scope, body, answer.status)
         await send_answer(send, answer)
 
