@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from libs.common.symbols import SHARES_PER_CONTRACT
 from services.exchange.engine.account import Account, open_books
 from services.exchange.engine.books import Books
 from services.exchange.engine.refusals import Refusal
@@ -48,10 +49,14 @@ STARTS = [dt.date(2020, 2, 5), dt.date(2019, 11, 26), dt.date(2020, 3, 16), dt.d
 ACCOUNTS = st.fixed_dictionaries(
     {
         "cash": st.sampled_from([Decimal(40_000), Decimal(9_000), Decimal("120.57")]),
-        "options_level": st.sampled_from([3, 2, 1, 0]),
-        "stocks": st.dictionaries(
-            st.sampled_from(SYMBOLS),
-            st.sampled_from([Decimal(100), Decimal(230), Decimal("7.123456789"), Decimal(1001)]),
+        "options_level": st.sampled_from([3, 3, 3, 2, 1, 0]),
+        "stocks": st.sampled_from(
+            [
+                {"AAPL": Decimal(230), "KO": Decimal(100), "RRC": Decimal(500)},
+                {"RRC": Decimal(1001), "KO": Decimal("7.123456789")},
+                {"AAPL": Decimal("301.5")},
+                {},
+            ]
         ),
     }
 )
@@ -191,6 +196,8 @@ class ExchangeMachine(RuleBasedStateMachine):
     def send(self, account: int, symbol: str, side: str, body: dict[str, Any], away: float) -> None:
         self.count += 1
         body = {"symbol": symbol, "side": side, "client_order_id": f"c{self.count}"} | body
+        if "." in body.get("qty", "") or "notional" in body:
+            body["time_in_force"] = "day"
         if body["type"] in ("limit", "stop_limit"):
             body["limit_price"] = self.price(symbol, away)
         if body["type"] in ("stop", "stop_limit"):
@@ -249,6 +256,20 @@ class ExchangeMachine(RuleBasedStateMachine):
         symbol = self.contract(pick).symbol
         self.send(account, symbol, side, {"type": type, "time_in_force": tif, "qty": qty}, away)
 
+    @rule(account=ACCOUNT, pick=CONTRACT, covered=st.booleans(), away=st.sampled_from([0, 0.02]))
+    def write_an_option(
+        self, account: int, pick: tuple[str, int, int, bool], covered: bool, away: float
+    ) -> None:
+        """A call on shares that are held when there are enough, a put otherwise."""
+        held = [s for s in SYMBOLS if self.kept[account].books.held(s) >= SHARES_PER_CONTRACT]
+        call = covered and bool(held)
+        symbol, expiration, offset, _ = pick
+        if call:
+            symbol = held[SYMBOLS.index(symbol) % len(held)]
+        contract = self.contract((symbol, expiration, offset, call))
+        body = {"type": "limit" if away else "market", "time_in_force": "gtc", "qty": "1"}
+        self.send(account, contract.symbol, "sell", body, away)
+
     @rule(account=ACCOUNT, which=st.integers(0, 5), qty=st.sampled_from(["1", "2"]), away=AWAY)
     def trade_out_of_a_position(self, account: int, which: int, qty: str, away: float) -> None:
         positions = [p for p in self.kept[account].books.positions.values() if p.option]
@@ -262,7 +283,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         account=ACCOUNT,
         symbol=st.sampled_from(SYMBOLS),
         order_class=st.sampled_from(["bracket", "oto", "oco", "bracket"]),
-        side=st.sampled_from(["buy", "buy", "sell"]),
+        side=st.sampled_from(["buy"] * 6 + ["sell"]),
         qty=st.sampled_from(["1", "7", "50"]),
         entry=st.tuples(st.booleans(), st.sampled_from(["day", "gtc"])),
         width=st.sampled_from([0.002, 0.02]),
@@ -307,25 +328,17 @@ class ExchangeMachine(RuleBasedStateMachine):
         body = {wish: value or self.price(order.symbol, away)}
         self.ask(account, lambda at: at.replace(order.id, body, self.now))
 
-    @rule(account=ACCOUNT, which=st.integers(0, 9))
-    def cancel(self, account: int, which: int) -> None:
-        orders = list(self.kept[account].books.open_orders)
-        if orders:
-            order_id = orders[which % len(orders)]
-            self.ask(account, lambda at: at.cancel(order_id, self.now))
-
-    @rule(account=ACCOUNT, which=st.integers(0, 9))
-    def cancel_a_final_order(self, account: int, which: int) -> None:
-        orders = list(self.kept[account].books.final_orders)
-        if orders:
-            order_id = orders[which % len(orders)]
-            answer = self.kept[account].ask(lambda at: at.cancel(order_id, self.now))
+    @rule(account=ACCOUNT, which=st.integers(0, 9), final=st.sampled_from([False, False, True]))
+    def cancel(self, account: int, which: int, final: bool) -> None:
+        books = self.kept[account].books
+        orders = list(books.final_orders if final else books.open_orders)
+        if not orders:
+            return
+        order_id = orders[which % len(orders)]
+        answer = self.kept[account].ask(lambda at: at.cancel(order_id, self.now))
+        if final:
             assert isinstance(answer, tuple)
             assert answer[:2] == (422, 42210000)
-
-    @rule(account=ACCOUNT)
-    def cancel_all(self, account: int) -> None:
-        self.ask(account, lambda at: at.cancel_all(self.now))
 
     @rule(
         account=ACCOUNT,
@@ -341,11 +354,11 @@ class ExchangeMachine(RuleBasedStateMachine):
             symbol = positions[which % len(positions)]
             self.ask(account, lambda at: at.close_position(symbol, qty, percentage, self.now))
 
-    @rule(account=ACCOUNT, cancel_orders=st.booleans())
-    def close_all(self, account: int, cancel_orders: bool) -> None:
-        if cancel_orders:
-            self.cancel_all(account)
-        for symbol in list(self.kept[account].books.positions):
+    @rule(account=ACCOUNT, cancel=st.booleans(), close=st.booleans())
+    def cancel_and_close_all(self, account: int, cancel: bool, close: bool) -> None:
+        if cancel:
+            self.ask(account, lambda at: at.cancel_all(self.now))
+        for symbol in list(self.kept[account].books.positions) if close else ():
             self.ask(account, lambda at, s=symbol: at.close_position(s, None, None, self.now))
 
     @rule(account=ACCOUNT, which=st.integers(0, 5), refuse=st.booleans())
@@ -383,11 +396,11 @@ class ExchangeMachine(RuleBasedStateMachine):
         session = CALENDAR.session(self.moment.session.index + sessions)
         self.go(max(session.close + dt.timedelta(seconds=seconds), self.now), [])
 
-    @rule(weeks=st.sampled_from([1, 1, 2, 14]), cuts=CUTS)
-    def wait_for_an_expiration(self, weeks: int, cuts: list[float]) -> None:
+    @rule(weeks=st.sampled_from([1, 1, 2, 5, 14]), minutes=st.sampled_from([-40, 60]), cuts=CUTS)
+    def wait_for_an_expiration(self, weeks: int, minutes: int, cuts: list[float]) -> None:
         friday = self.now.date() + dt.timedelta(days=(4 - self.now.weekday()) % 7 + 7 * (weeks - 1))
         session = CALENDAR.session(CALENDAR.first_from(friday))
-        self.go(max(session.close - dt.timedelta(minutes=20), self.now), cuts)
+        self.go(max(session.close + dt.timedelta(minutes=minutes), self.now), cuts)
 
     def go(self, to: dt.datetime, cuts: list[float]) -> None:
         for kept in self.kept:
