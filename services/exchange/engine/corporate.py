@@ -77,7 +77,7 @@ def _split_shares(
     books: Books, position: Position, split: Split, opening: Decimal, when: When
 ) -> None:
     before, price = position.qty, position.avg_entry_price
-    exact = (before * split.factor).quantize(SHARE_STEP, ROUND_FLOOR)
+    exact = split.shares(before).quantize(SHARE_STEP, ROUND_FLOOR)
     kept = exact
     if before % 1 == 0:  # who had whole shares has whole ones, and what calls on them need
         whole = exact.to_integral_value(ROUND_FLOOR)

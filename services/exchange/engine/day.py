@@ -35,10 +35,12 @@ _LIQUIDATION = ""  # in the place of an order's id
 
 
 class _Due(NamedTuple):
-    """Ordered by minute, then by arrival."""
+    """Ordered by minute, then by arrival; `count` tells an order's entries apart, of which only the
+    last is meant, so that nothing behind it is ever compared."""
 
     minute: int
     number: int
+    count: int
     order_id: str
     event: Next | None
 
@@ -52,6 +54,7 @@ class TradingDay:
         self._books = books
         self._terms = terms
         self._due: list[_Due] = []
+        self._put = 0  # how often something was put there
         self._next: dict[str, Next] = {}
         self._trailing: dict[str, int] = {}  # trailing stops, and the minute each is followed from
         if books.minute < 0:
@@ -68,7 +71,7 @@ class TradingDay:
     def _put_liquidation(self) -> None:
         minute = self.session.minutes - self._terms.expiry_liquidation_minutes
         if minute > self._books.minute:
-            heapq.heappush(self._due, _Due(minute, -1, _LIQUIDATION, None))
+            heapq.heappush(self._due, _Due(minute, -1, 0, _LIQUIDATION, None))
 
     def rest(self, order: Order, first: int) -> None:
         """Find what happens to the order from minute `first` on, if anything does today."""
@@ -83,7 +86,8 @@ class TradingDay:
             self._cancel_missed_auction(order, first)
             return
         self._next[order.id] = event
-        heapq.heappush(self._due, _Due(event.minute, order.number, order.id, event))
+        self._put += 1
+        heapq.heappush(self._due, _Due(event.minute, order.number, self._put, order.id, event))
 
     def _cancel_missed_auction(self, order: Order, first: int) -> None:
         """What the opening auction did not fill is cancelled [Alpaca]."""

@@ -49,6 +49,10 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, tag="split"):
         """Shares after for each share before."""
         return self.new_rate / self.old_rate
 
+    def shares(self, before: Decimal) -> Decimal:
+        """What so many shares become; thirds of 300 are 100, which times `factor` they are not."""
+        return before * self.new_rate / self.old_rate
+
     @property
     def whole(self) -> bool:
         """Whether each contract becomes a whole number of standard ones."""
@@ -166,7 +170,9 @@ def adjusted_contract(option: OptionSymbol, split: Split) -> tuple[OptionSymbol,
     information memos on reverse splits).
     """
     if split.whole:
-        strike = (option.strike / split.factor).quantize(STRIKE_STEP, ROUND_FLOOR)
+        strike = (option.strike * split.old_rate / split.new_rate).quantize(
+            STRIKE_STEP, ROUND_FLOOR
+        )
         return msgspec.structs.replace(option, strike=plain(strike)), split.factor
     stem, digits = option.underlying, option.root[len(option.underlying) :]
     root = f"{stem}{int(digits or 0) + 1}"
@@ -175,4 +181,4 @@ def adjusted_contract(option: OptionSymbol, split: Split) -> tuple[OptionSymbol,
 
 def deliverable_after(shares: Decimal, split: Split) -> Decimal:
     """Shares that a contract delivers after the split, from those it delivered before."""
-    return shares if split.whole else (shares * split.factor).quantize(SHARE_STEP, ROUND_FLOOR)
+    return shares if split.whole else split.shares(shares).quantize(SHARE_STEP, ROUND_FLOOR)

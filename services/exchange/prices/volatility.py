@@ -25,7 +25,7 @@ RATIO_MIN, RATIO_MAX = 0.6, 4.0
 VARIANCE_PREMIUM = 1.1  # implied volatility is on average about a tenth above realised
 SHORT_WEIGHT = 0.6
 REVERSION_YEARS = 0.175
-# Of the SSVI slice: at the money volatility falls by 8 % a standard deviation, and curves up by 2 %.
+# Of the SSVI slice: volatility falls by 8 % a standard deviation at the money, and curves by 2 %.
 SKEW_SLOPE, SKEW_CURVE = -0.348, 0.46
 MONEYNESS_LIMIT = 40.0  # standard deviations; the time value beyond is zero in floating point
 

@@ -284,9 +284,9 @@ class ExchangeMachine(RuleBasedStateMachine):
         symbol=st.sampled_from(SYMBOLS),
         order_class=st.sampled_from(["bracket", "oto", "oco", "bracket"]),
         side=st.sampled_from(["buy"] * 6 + ["sell"]),
-        qty=st.sampled_from(["1", "7", "50"]),
+        qty=st.sampled_from(["1", "7", "50", "50"]),
         entry=st.tuples(st.booleans(), st.sampled_from(["day", "gtc"])),
-        width=st.sampled_from([0.002, 0.02]),
+        width=st.sampled_from([0.0006, 0.002, 0.02]),
         stop_limit=st.booleans(),
     )
     def send_linked_orders(
