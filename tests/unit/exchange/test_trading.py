@@ -1,29 +1,18 @@
-"""Stories of orders: how they fill, what they hold, and what is refused."""
+"""Stories of orders: how they fill, and what they hold."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pytest
 
-from services.exchange.engine.refusals import Refusal
 from tests.unit.exchange.desk import Desk
 
 Open = Callable[..., Desk]
 KO_PUT, KO_CALL, AAPL_CALL = "KO200221P00048000", "KO200221C00055000", "AAPL200221C00080000"
-
-
-def refusal(desk: Desk, symbol: str, side: str, qty: object, **terms: object) -> tuple[int, int]:
-    """(status, code) of the refusal; the books must be as they were."""
-    before = desk.books.revision, desk.books.cash, dict(desk.books.positions)
-    with pytest.raises(Refusal) as refused:
-        desk.send(symbol, side, qty, **terms)
-    assert (desk.books.revision, desk.books.cash, desk.books.positions) == before
-    return refused.value.status, refused.value.code
 
 
 # --- fills -------------------------------------------------------------------------------------
@@ -148,114 +137,3 @@ def test_a_stop_that_would_overspend_when_elected_is_rejected(desk: Open) -> Non
         it.goto(0, 389)
     assert order.status in ("rejected", "filled")
     assert it.books.cash >= 0
-
-
-# --- refusals ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("terms", "expected"),
-    [
-        ({"limit_price": 0.123}, (422, 42210000)),  # more than two decimals
-        ({"limit_price": 3.01}, (422, 42210000)),  # from 3.00 the grid is five cents
-        ({"limit_price": 0.30, "qty": 1.5}, (422, 42210000)),
-        ({"type": "trailing_stop", "trail_percent": 5}, (422, 42210000)),
-        ({"limit_price": 0.30, "position_intent": "sell_to_close"}, (422, 42210000)),
-        ({"limit_price": 0.30, "qty": 11}, (403, 40310000)),  # 52,800 of collateral
-        ({"limit_price": 0.30, "time_in_force": "ioc"}, (422, 42210000)),
-        ({"limit_price": 0.30, "extended_hours": True}, (501, 50110000)),
-        ({"limit_price": 0.30, "client_order_id": "x" * 129}, (422, 42210000)),
-    ],
-)
-def test_an_order_to_sell_a_put_is_refused(
-    desk: Open, terms: dict[str, Any], expected: tuple[int, int]
-) -> None:
-    qty = terms.pop("qty", 1)
-    assert refusal(desk(), KO_PUT, "sell", qty, **terms) == expected
-
-
-@pytest.mark.parametrize(
-    ("symbol", "side", "terms"),
-    [
-        ("ZZZZ", "buy", {}),
-        ("KO200222P00048000", "sell", {"limit_price": 1}),  # a Saturday
-        ("KO200131P00048000", "sell", {"limit_price": 1}),  # expired
-        ("KO200221P00048250", "sell", {"limit_price": 1}),  # no such strike
-        ("KO", "buy", {"limit_price": 50.123}),
-        ("KO", "buy", {"qty": 0.5, "time_in_force": "gtc"}),
-        ("KO", "buy", {"limit_price": 50, "stop_price": 49}),
-        ("KO", "sell", {"type": "trailing_stop"}),
-        ("KO", "sell", {"type": "trailing_stop", "trail_percent": 1, "trail_price": 1}),
-        ("KO", "sell", {"type": "trailing_stop", "trail_percent": 100}),
-        ("KO", "buy", {"type": "limit"}),
-    ],
-)
-def test_a_malformed_order_is_unprocessable(
-    desk: Open, symbol: str, side: str, terms: dict[str, Any]
-) -> None:
-    qty = terms.pop("qty", 1)
-    assert refusal(desk(stocks={"KO": Decimal(5)}), symbol, side, qty, **terms) == (422, 42210000)
-
-
-def test_open_orders_to_sell_puts_count_against_collateral(desk: Open) -> None:
-    it = desk(cash=Decimal(10_000))
-    it.send(KO_PUT, "sell", 1, limit_price=2.5)
-    it.send(KO_PUT, "sell", 1, limit_price=2.6)
-    assert it.books.buying_power() == 400
-    assert refusal(it, KO_PUT, "sell", 1, limit_price=2.7) == (403, 40310000)
-    assert refusal(it, "KO", "buy", 100) == (403, 40310000)
-
-
-def test_a_call_needs_shares_that_nothing_else_holds(desk: Open) -> None:
-    assert refusal(desk(), KO_CALL, "sell", 1, limit_price=0.5) == (403, 40310000)
-    it = desk(stocks={"KO": Decimal(250)})
-    it.send(KO_CALL, "sell", 1, limit_price=2)
-    it.send("KO", "sell", 50, type="trailing_stop", trail_percent=9)
-    assert it.books.shares_free("KO") == 100
-    it.send(KO_CALL, "sell", 1, limit_price=2)
-    assert refusal(it, KO_CALL, "sell", 1, limit_price=2) == (403, 40310000)
-    assert refusal(it, "KO", "sell", 1, type="trailing_stop", trail_percent=5) == (403, 40310000)
-    assert it.books.qty_available(it.books.positions["KO"]) == 0
-
-
-def test_the_options_level_decides(desk: Open) -> None:
-    none, covered, long = desk(options_level=0), desk(options_level=1), desk(options_level=2)
-    assert refusal(none, KO_PUT, "sell", 1, limit_price=0.3) == (403, 40310000)
-    covered.send(KO_PUT, "sell", 1, limit_price=0.3)
-    assert refusal(covered, KO_CALL, "buy", 1, limit_price=0.3) == (403, 40310000)
-    assert long.send(KO_CALL, "buy", 1, limit_price=5).position_intent == "buy_to_open"
-
-
-def test_an_order_never_meets_the_accounts_own(desk: Open) -> None:
-    it = desk(stocks={"KO": Decimal(100)})
-    resting = it.send("KO", "sell", 50, limit_price=60)
-    assert it.send("KO", "buy", 1, limit_price=40).status == "new"  # they cannot meet
-    with pytest.raises(Refusal) as wash:
-        it.send("KO", "buy", 1)
-    assert wash.value.details["existing_order_id"] == resting.id
-
-
-def test_a_client_order_id_is_used_once_even_when_cancelled(desk: Open) -> None:
-    it = desk()
-    order = it.send("KO", "buy", 1, limit_price=1, client_order_id="mine")
-    it.exchange.cancel(order.id, it.now)
-    assert refusal(it, "KO", "buy", 1, limit_price=1, client_order_id="mine") == (422, 40010001)
-    with pytest.raises(Refusal) as final:
-        it.exchange.cancel(order.id, it.now)
-    assert final.value.code == 42210000
-    assert it.exchange.order_by_client_id("mine") is order
-
-
-def test_an_option_market_order_waits_for_no_morning(desk: Open) -> None:
-    it = desk(start=dt.date(2022, 12, 27))
-    it.goto(5)  # the data ended on the 28th; the market is closed for good
-    assert refusal(it, "KO230120P00060000", "sell", 1) == (422, 42210000)
-    assert it.send("KO", "buy", 1).status == "accepted"
-
-
-def test_contracts_of_an_adjusted_root_are_not_traded(desk: Open, market: Any) -> None:
-    moment = market.moment(desk().now)
-    listings = [market.listing(symbol, moment) for symbol in market.history.symbols]
-    adjusted = [c.symbol for listed in listings for c in listed.contracts if c.parts.adjusted]
-    for symbol in adjusted[:1]:
-        assert refusal(desk(), symbol, "buy", 1, limit_price=0.05) == (422, 42210000)
