@@ -137,3 +137,79 @@ def test_a_stop_that_would_overspend_when_elected_is_rejected(desk: Open) -> Non
         it.goto(0, 389)
     assert order.status in ("rejected", "filled")
     assert it.books.cash >= 0
+
+
+# --- what a state machine found ----------------------------------------------------------------
+
+
+def test_a_gtc_order_ends_with_the_last_close_within_ninety_days(desk: Open) -> None:
+    """Also when the clocks change between: an evening in winter is past a close in spring."""
+    it = desk()
+    it.goto(0, 389)
+    order = it.send("KO", "buy", 1, limit_price=1, time_in_force="gtc")
+    last = dt.date(2020, 5, 1)  # the 90th day is Sunday the 3rd
+    session = it.market.calendar.on(last)
+    assert session is not None
+    assert order.expires_at == session.close
+    it.now = session.close - dt.timedelta(seconds=1)
+    it.exchange.advance(it.now)
+    assert order.status == "new"
+    it.exchange.advance(session.close)
+    assert (order.status, order.canceled_at) == ("canceled", session.close)
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_a_trailing_stop_never_loosens(desk: Open, side: str) -> None:
+    it = desk(stocks={"AAPL": Decimal(100)}, start=dt.date(2020, 3, 9))
+    order = it.send("AAPL", side, 10, type="trailing_stop", trail_percent=15, time_in_force="gtc")
+    stops = []
+    for day in range(3):
+        for minute in range(0, 390, 30):
+            it.goto(day, minute)
+            if order.working:
+                assert order.hwm is not None
+                assert order.stop_price == order.trailing_stop(order.hwm)
+                stops.append(order.stop_price)
+    assert stops == sorted(stops, reverse=side == "buy")
+    assert len(set(stops)) > 1, "it is live"
+
+
+def test_fees_of_a_sale_are_never_more_than_it_brings(desk: Open) -> None:
+    it = desk(
+        cash=Decimal(0), stocks={"RRC": Decimal(100)}, terms={"fee_per_share_sold": Decimal(100)}
+    )
+    it.send("RRC", "sell", 100)
+    assert it.books.cash == 0
+    rows = {row.activity_type: row.net_amount for row in it.books.activities}
+    assert rows["FEE"] < 0
+
+
+def test_an_order_for_dollars_does_not_take_shares_that_cover_a_call(desk: Open) -> None:
+    """At a lower price than it came at, so many dollars are more shares."""
+    call = "KO200320C00055000"
+    it = desk(stocks={"KO": Decimal(105)}, start=dt.date(2020, 2, 27))
+    bid, _ = it.bid_ask(call)
+    assert it.send(call, "sell", 1, limit_price=bid).status == "filled"
+    close, opening = (
+        float(it.market.path("KO", it.market.calendar.session(it.start.index + day))[at])
+        for day, at in ((0, -1), (1, 0))
+    )
+    assert opening < close * 0.99
+    it.now = it.start.close + dt.timedelta(minutes=30)
+    order = it.send("KO", "sell", None, notional=f"{5 * close - 0.5:.2f}")
+    it.goto(1)
+    assert order.status == "filled"
+    assert it.books.held("KO") == 100
+
+
+def test_what_remains_of_an_order_and_cannot_be_paid_ends_as_cancelled(desk: Open) -> None:
+    it = desk(cash=Decimal(10**6), terms={"partial_fill_rate": 0.999})
+    ask = it.market.session_quotes("KO", it.start).ask
+    dearer = next(m for m in range(300) if ask[m + 1] > ask[m] + 0.005)
+    it.goto(0, dearer)
+    it.books.cash = Decimal(repr(float(ask[dearer]))) * 100
+    order = it.send("KO", "buy", 100)
+    it.goto(0, dearer + 1)
+    assert (order.status, order.filled_qty, order.failed_at) == ("canceled", 50, None)
+    assert order.canceled_at == it.start.open + dt.timedelta(minutes=dearer + 1)
+    assert it.books.outbox[-1].event == "canceled"
