@@ -83,16 +83,16 @@ class TradingDay:
             self._trailing[order.id] = first
         if event is None:
             self._next.pop(order.id, None)
-            self._cancel_missed_auction(order, first)
+            self._cancel_missed_auction(order)
             return
         self._next[order.id] = event
         self._put += 1
         heapq.heappush(self._due, _Due(event.minute, order.number, self._put, order.id, event))
 
-    def _cancel_missed_auction(self, order: Order, first: int) -> None:
-        """What the opening auction did not fill is cancelled [Alpaca]."""
+    def _cancel_missed_auction(self, order: Order) -> None:
+        """What the opening auction did not fill is cancelled, at once [Alpaca]."""
         if order.time_in_force is TimeInForce.OPG:
-            self._books.apply(order, OrderEvent.CANCEL, self._at(first))
+            self._books.apply(order, OrderEvent.CANCEL, self.session.open)
 
     def play(self, minute: int) -> None:
         """Everything that happens up to `minute`, in the order of time, then of arrival."""

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from libs.common.symbols import SHARES_PER_CONTRACT
+from libs.common.symbols import SHARES_PER_CONTRACT, Right, parse_option_symbol
 from services.exchange.engine.account import Account, open_books
 from services.exchange.engine.books import Books
 from services.exchange.engine.refusals import Refusal
@@ -69,12 +69,33 @@ TERMS = st.builds(
     early_assignment_rate=st.sampled_from([0.0, 0.02, 1.0]),
 )
 ACCOUNT = st.sampled_from([0, 0, 0, 1])
-QTYS = st.sampled_from(["1", "1", "2", "5", "30", "100", "0.5", "33.333333333"])
-AWAY = st.sampled_from([-0.3, -0.02, 0.0, 0.02, 0.3])
+QTYS = st.sampled_from(["1", "2", "5", "30", "100", "0.5", "33.333333333"])
+AWAY = st.sampled_from([-0.3, -0.02, -0.003, 0.0, 0.003, 0.02, 0.3])
 TIFS = st.sampled_from(["day", "gtc", "day", "gtc", "opg", "cls", "ioc", "fok"])
 CUTS = st.lists(st.floats(0.01, 0.99), max_size=3)
 TYPES = st.sampled_from(["market", "limit", "stop", "stop_limit", "trailing_stop"])
 CONTRACT = st.tuples(st.sampled_from(SYMBOLS), st.integers(0, 3), st.integers(-5, 5), st.booleans())
+
+FEW = {"min_size": 1, "max_size": 4}
+STOCK_ORDER = st.fixed_dictionaries(
+    {
+        "side": st.sampled_from(["buy", "sell"]),
+        "qty": QTYS | st.just("all"),
+        "type": TYPES,
+        "time_in_force": TIFS,
+        "away": AWAY,
+        "notional": st.sampled_from([None, None, None, "1", "250.55", "3000"]),
+    }
+)
+OPTION_ORDER = st.fixed_dictionaries(
+    {
+        "side": st.sampled_from(["buy", "sell", "sell"]),
+        "qty": st.sampled_from(["1", "2", "5", "all"]),
+        "type": st.sampled_from(["market", "limit", "market", "limit", "stop", "stop_limit"]),
+        "time_in_force": st.sampled_from(["day", "gtc"]),
+        "away": AWAY,
+    }
+)
 
 
 class Kept:
@@ -196,6 +217,8 @@ class ExchangeMachine(RuleBasedStateMachine):
     def send(self, account: int, symbol: str, side: str, body: dict[str, Any], away: float) -> None:
         self.count += 1
         body = {"symbol": symbol, "side": side, "client_order_id": f"c{self.count}"} | body
+        if body.get("qty") == "all":
+            body["qty"] = self.all_of(account, symbol, side)
         if "." in body.get("qty", "") or "notional" in body:
             body["time_in_force"] = "day"
         if body["type"] in ("limit", "stop_limit"):
@@ -204,57 +227,41 @@ class ExchangeMachine(RuleBasedStateMachine):
             body["stop_price"] = self.price(symbol, away / 2)
         self.ask(account, lambda at: at.submit(body, self.now))
 
+    def all_of(self, account: int, symbol: str, side: str) -> str:
+        """The most that may be bought, sold or written, about."""
+        books, option = self.kept[account].books, parse_option_symbol(symbol)
+        power = books.buying_power()
+        if option is None and side == "sell":
+            return str(max(1, int(books.shares_free(symbol))))
+        if option is not None and side == "sell":
+            calls = int(books.shares_free(option.underlying)) // SHARES_PER_CONTRACT
+            puts = int(power / option.strike) // SHARES_PER_CONTRACT
+            return str(max(1, calls if option.right is Right.CALL else puts))
+        return str(max(1, int(power / Decimal(self.price(symbol, 0.0)) / audit.lot(symbol))))
+
     def ask(self, account: int, request: Callable[[Account], object]) -> None:
         self.kept[account].ask(request)
 
-    @rule(
-        account=ACCOUNT,
-        symbol=st.sampled_from(SYMBOLS),
-        side=st.sampled_from(["buy", "sell"]),
-        qty=QTYS,
-        type=TYPES,
-        tif=TIFS,
-        away=AWAY,
-        notional=st.sampled_from([None, None, None, "1", "250.55", "3000"]),
-    )
-    def trade_a_stock(
-        self,
-        account: int,
-        symbol: str,
-        side: str,
-        qty: str,
-        type: str,
-        tif: str,
-        away: float,
-        notional: str | None,
-    ) -> None:
-        body: dict[str, Any] = {"type": type, "time_in_force": tif}
-        body |= {"qty": qty} if notional is None else {"notional": notional}
-        if type == "trailing_stop":
-            body["trail_price" if away < 0 else "trail_percent"] = "1.5"
-        self.send(account, symbol, side, body, away)
+    @rule(account=ACCOUNT, symbol=st.sampled_from(SYMBOLS), orders=st.lists(STOCK_ORDER, **FEW))
+    def trade_a_stock(self, account: int, symbol: str, orders: list[dict[str, Any]]) -> None:
+        for order in orders:
+            body = dict(order)
+            side, away, notional = (body.pop(name) for name in ("side", "away", "notional"))
+            if notional is not None:
+                del body["qty"]
+                body["notional"] = notional
+            if body["type"] == "trailing_stop":
+                body["trail_price" if away < 0 else "trail_percent"] = "1.5"
+            self.send(account, symbol, side, body, away)
 
-    @rule(
-        account=ACCOUNT,
-        pick=CONTRACT,
-        side=st.sampled_from(["buy", "sell", "sell"]),
-        qty=st.sampled_from(["1", "2", "5"]),
-        type=st.sampled_from(["market", "limit", "market", "limit", "stop", "stop_limit"]),
-        tif=st.sampled_from(["day", "gtc"]),
-        away=AWAY,
-    )
-    def trade_an_option(
-        self,
-        account: int,
-        pick: tuple[str, int, int, bool],
-        side: str,
-        qty: str,
-        type: str,
-        tif: str,
-        away: float,
+    @rule(account=ACCOUNT, picks=st.lists(st.tuples(CONTRACT, OPTION_ORDER), **FEW))
+    def trade_options(
+        self, account: int, picks: list[tuple[tuple[str, int, int, bool], dict[str, Any]]]
     ) -> None:
-        symbol = self.contract(pick).symbol
-        self.send(account, symbol, side, {"type": type, "time_in_force": tif, "qty": qty}, away)
+        for pick, order in picks:
+            body = dict(order)
+            side, away = body.pop("side"), body.pop("away")
+            self.send(account, self.contract(pick).symbol, side, body, away)
 
     @rule(account=ACCOUNT, pick=CONTRACT, covered=st.booleans(), away=st.sampled_from([0, 0.02]))
     def write_an_option(
@@ -315,15 +322,17 @@ class ExchangeMachine(RuleBasedStateMachine):
     @rule(
         account=ACCOUNT,
         which=st.integers(0, 9),
-        wish=st.sampled_from(["qty", "limit_price", "stop_price", "trail", "time_in_force"]),
+        wish=st.sampled_from(["qty", "price", "price", "trail", "time_in_force"]),
         qty=QTYS,
-        away=AWAY,
+        away=st.sampled_from([-0.02, -0.003, 0.0, 0.003, 0.02]),
     )
     def replace(self, account: int, which: int, wish: str, qty: str, away: float) -> None:
         orders = list(self.kept[account].books.open_orders.values())
         if not orders:
             return
         order = orders[which % len(orders)]
+        if wish == "price":
+            wish = "stop_price" if order.limit_price is None else "limit_price"
         value = {"qty": qty, "trail": "2.5", "time_in_force": "gtc"}.get(wish)
         body = {wish: value or self.price(order.symbol, away)}
         self.ask(account, lambda at: at.replace(order.id, body, self.now))

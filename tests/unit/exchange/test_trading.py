@@ -213,3 +213,13 @@ def test_what_remains_of_an_order_and_cannot_be_paid_ends_as_cancelled(desk: Ope
     assert (order.status, order.filled_qty, order.failed_at) == ("canceled", 50, None)
     assert order.canceled_at == it.start.open + dt.timedelta(minutes=dearer + 1)
     assert it.books.outbox[-1].event == "canceled"
+
+
+def test_what_an_auction_leaves_is_cancelled_before_anything_else_is_told(desk: Open) -> None:
+    it = desk(terms={"partial_fill_rate": 0.999})
+    it.now = it.market.calendar.session(it.start.index + 1).open - dt.timedelta(minutes=90)
+    orders = [it.send("KO", "buy", 2, time_in_force="opg"), it.send("KO", "buy", 1)]
+    it.goto(1, 10)
+    assert [order.status for order in orders] == ["canceled", "filled"]
+    times = [update.at for update in it.books.outbox]
+    assert times == sorted(times)
