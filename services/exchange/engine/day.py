@@ -35,12 +35,12 @@ _LIQUIDATION = ""  # in the place of an order's id
 
 
 class _Due(NamedTuple):
-    """Ordered by minute, then by arrival; `count` tells an order's entries apart, of which only the
+    """Ordered by minute, then by arrival; `turn` tells an order's entries apart, of which only the
     last is meant, so that nothing behind it is ever compared."""
 
     minute: int
     number: int
-    count: int
+    turn: int
     order_id: str
     event: Next | None
 

@@ -3,7 +3,7 @@
 A hypothesis state machine plays two accounts of one market. Each account is kept twice: one is
 played straight through, the other is restarted from its encoded books and gets its time cut into
 other steps; both must stay the same, byte for byte. `EXCHANGE_PROOF_EXAMPLES` sets how many runs
-(60 without it), `EXCHANGE_PROOF_STEPS` how long they are.
+(120 without it), `EXCHANGE_PROOF_STEPS` how long they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from services.exchange.prices.market import Market, Moment
 from services.exchange.terms import Terms
 from tests.unit.exchange import audit
 
-EXAMPLES = int(os.environ.get("EXCHANGE_PROOF_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EXCHANGE_PROOF_EXAMPLES", "120"))
 STEPS = int(os.environ.get("EXCHANGE_PROOF_STEPS", "30"))
 SYMBOLS = ["AAPL", "KO", "RRC"]
 CALENDAR = load_calendar()
