@@ -21,6 +21,7 @@ from services.exchange.engine.order_states import REPLACEABLE, OrderEvent, Order
 from services.exchange.engine.orders import (
     IMMEDIATE,
     Order,
+    OrderClass,
     OrderRequest,
     OrderType,
     Replacement,
@@ -39,7 +40,8 @@ from services.exchange.prices.calendar import NEW_YORK, Session
 from services.exchange.prices.market import Market, Moment
 from services.exchange.terms import Terms
 
-GTC_LIFE = dt.timedelta(days=90)
+GTC_LIFE = dt.timedelta(days=90)  # until the last close within it
+_ONE_DAY = dt.timedelta(days=1)
 DEFAULT_TERMS = Terms()
 
 
@@ -136,7 +138,7 @@ class Account:
         admitted = rules.check(request, self.books, self.market, moment, self.terms)
         order = self._enter(request, admitted, moment)
         linked.add_exits(self.books, order, request)
-        return self._place(order, moment)
+        return self._place([order, *linked.resting_with(self.books, order)], moment)
 
     def replace(self, order_id: str, body: object, now: dt.datetime) -> Order:
         """A new order in the place of one that rests; raises Refusal and changes nothing."""
@@ -156,7 +158,7 @@ class Account:
             new.stop_price = new.trailing_stop(new.hwm)
         linked.take_place(self.books, old, new)
         self.books.apply(old, OrderEvent.REPLACE, moment.now)
-        return self._place(new, moment)
+        return self._place([new], moment)
 
     def _admit_instead(self, old: Order, request: OrderRequest, moment: Moment) -> rules.Admitted:
         """Check the new order against books in which the old one holds nothing back."""
@@ -202,11 +204,9 @@ class Account:
         books.add(order)
         return order
 
-    def _place(self, order: Order, moment: Moment) -> Order:
-        """Let the order, and an OCO order's stop, rest and match; a copy of it before that."""
-        books = self.books
-        both = [order, *(books.open_orders[leg] for leg in order.legs if leg in books.open_orders)]
-        working = [one for one in both if one.parent is None or one.twin == order.id]
+    def _place(self, working: list[Order], moment: Moment) -> Order:
+        """Let an order, and what rests with it, rest and match; a copy of it before that."""
+        books, order = self.books, working[0]
         for one in working:
             books.tell(one.status.value, one, moment.now)
         answer = books.outbox[-len(working)].order  # the copy that was told; nobody changes it
@@ -221,11 +221,13 @@ class Account:
         return answer
 
     def _expires_at(self, request: OrderRequest, moment: Moment) -> dt.datetime:
+        calendar = self.market.calendar
         if request.time_in_force is TimeInForce.GTC:
-            return moment.now + GTC_LIFE
+            last = moment.now.astimezone(NEW_YORK).date() + GTC_LIFE
+            return calendar.session(calendar.first_from(last + _ONE_DAY) - 1).close
         if moment.is_open:
             return moment.session.close
-        session = self.market.calendar.current_or_next(moment.now) or moment.session
+        session = calendar.current_or_next(moment.now) or moment.session
         return session.close
 
     def order(self, order_id: str) -> Order:
@@ -327,6 +329,10 @@ class Account:
 
 def _replaced(old: Order, wish: Replacement) -> OrderRequest:
     """The terms of the order that takes the old one's place; `qty` counts what was filled too."""
+    if old.order_class is not OrderClass.SIMPLE and (wish.qty or wish.time_in_force):
+        raise unprocessable(
+            f"qty and time_in_force of {old.order_class} orders cannot be replaced, prices can"
+        )
     total = wish.qty or old.qty
     if total <= old.filled_qty:
         raise unprocessable(f"qty must be above the filled quantity {old.filled_qty}")

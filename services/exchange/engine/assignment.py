@@ -12,7 +12,12 @@ from decimal import Decimal
 import numpy as np
 
 from libs.common.symbols import Right
-from services.exchange.engine.bookings import When, book_delivery, option_of
+from services.exchange.engine.bookings import (
+    When,
+    book_delivery,
+    cancel_needless_closing,
+    option_of,
+)
 from services.exchange.engine.books import Books
 from services.exchange.engine.marks import closing_price
 from services.exchange.engine.positions import Position
@@ -38,6 +43,7 @@ def assign_early(books: Books, market: Market, terms: Terms, session: Session, w
         assigned = int((uniform(key, contracts) < rate).sum())
         if assigned:
             book_delivery(books, position, Decimal(assigned), when)
+            cancel_needless_closing(books, position.symbol, when.at)
 
 
 def _rate(market: Market, terms: Terms, session: Session, position: Position) -> float:

@@ -42,21 +42,32 @@ def book_fill(
             leaves_qty=order.remaining,
         )
     )
-    fee = fee_of(order, qty, terms)
+    fee = fee_of(order, qty, price, terms)
     if fee:
         books.pay(-fee, at)
         note(books, "FEE", order.symbol, qty, When(at, at), net=-fee)
 
 
-def fee_of(order: Order, qty: Decimal, terms: Terms) -> Decimal:
-    """Dollars, rounded up to the cent as regulatory fees are."""
-    if order.option is not None:
-        fee = terms.fee_per_contract * qty
-    elif order.side is Side.SELL:
-        fee = terms.fee_per_share_sold * qty
-    else:
+def fee_of(order: Order, qty: Decimal, price: Decimal, terms: Terms) -> Decimal:
+    """Dollars, rounded up to the cent as regulatory fees are; of a sale never more than it brings,
+    for nothing is held back to pay it from."""
+    if order.option is None and order.side is Side.BUY:
         return ZERO
-    return fee.quantize(CENT, ROUND_UP)
+    rate = terms.fee_per_share_sold if order.option is None else terms.fee_per_contract
+    fee = (rate * qty).quantize(CENT, ROUND_UP)
+    return fee if order.side is Side.BUY else min(fee, price * qty * order.multiplier)
+
+
+def cancel_needless_closing(books: Books, symbol: str, at: dt.datetime) -> None:
+    """Short contracts were assigned: orders to buy back more than is left are cancelled, the
+    youngest first."""
+    orders = books.resting(symbol, Side.BUY)
+    closing = [order for order in orders if order.position_intent is Intent.BUY_TO_CLOSE]
+    excess = sum((order.remaining for order in closing), books.held(symbol))
+    while excess > 0 and closing:
+        order = closing.pop()
+        excess -= order.remaining
+        books.apply(order, OrderEvent.CANCEL, at)
 
 
 def reject_at_fill(books: Books, order: Order, at: dt.datetime) -> None:

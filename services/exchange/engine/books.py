@@ -183,7 +183,9 @@ class Books(msgspec.Struct, kw_only=True, dict=True):
         return [order for side in Side for order in self.resting(symbol, side)]
 
     def resting(self, symbol: str, side: Side) -> list[Order]:
-        return list(self.holds.orders.get((symbol, side), {}).values())
+        """In the order of arrival; the index itself is in the order of the last change."""
+        orders = self.holds.orders.get((symbol, side), {}).values()
+        return sorted(orders, key=lambda order: order.number)
 
     # --- cash and holdings -----------------------------------------------------------------
 

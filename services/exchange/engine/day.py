@@ -12,6 +12,7 @@ from libs.common.symbols import SHARES_PER_CONTRACT, Right
 from services.exchange.engine import linked
 from services.exchange.engine.bookings import book_fill, fee_of, reject_at_fill
 from services.exchange.engine.books import Books
+from services.exchange.engine.holds import outstanding
 from services.exchange.engine.matching import Happening, Next, hwm_after, next_event
 from services.exchange.engine.order_states import OrderEvent, OrderStatus
 from services.exchange.engine.orders import (
@@ -22,22 +23,24 @@ from services.exchange.engine.orders import (
     Side,
     TimeInForce,
 )
+from services.exchange.engine.positions import SHARE_STEP
 from services.exchange.engine.settlement import liquidate
 from services.exchange.prices.calendar import Session
 from services.exchange.prices.draws import key_of, uniform
 from services.exchange.prices.market import Market
 from services.exchange.terms import Terms
 
-QTY_STEP = Decimal("0.000000001")
 _BPS = 10_000
 _LIQUIDATION = ""  # in the place of an order's id
 
 
 class _Due(NamedTuple):
-    """Ordered by minute, then by arrival."""
+    """Ordered by minute, then by arrival; `turn` tells an order's entries apart, of which only the
+    last is meant, so that nothing behind it is ever compared."""
 
     minute: int
     number: int
+    turn: int
     order_id: str
     event: Next | None
 
@@ -51,6 +54,7 @@ class TradingDay:
         self._books = books
         self._terms = terms
         self._due: list[_Due] = []
+        self._put = 0  # how often something was put there
         self._next: dict[str, Next] = {}
         self._trailing: dict[str, int] = {}  # trailing stops, and the minute each is followed from
         if books.minute < 0:
@@ -67,7 +71,7 @@ class TradingDay:
     def _put_liquidation(self) -> None:
         minute = self.session.minutes - self._terms.expiry_liquidation_minutes
         if minute > self._books.minute:
-            heapq.heappush(self._due, _Due(minute, -1, _LIQUIDATION, None))
+            heapq.heappush(self._due, _Due(minute, -1, 0, _LIQUIDATION, None))
 
     def rest(self, order: Order, first: int) -> None:
         """Find what happens to the order from minute `first` on, if anything does today."""
@@ -79,15 +83,16 @@ class TradingDay:
             self._trailing[order.id] = first
         if event is None:
             self._next.pop(order.id, None)
-            self._cancel_missed_auction(order, first)
+            self._cancel_missed_auction(order)
             return
         self._next[order.id] = event
-        heapq.heappush(self._due, _Due(event.minute, order.number, order.id, event))
+        self._put += 1
+        heapq.heappush(self._due, _Due(event.minute, order.number, self._put, order.id, event))
 
-    def _cancel_missed_auction(self, order: Order, first: int) -> None:
-        """What the opening auction did not fill is cancelled [Alpaca]."""
+    def _cancel_missed_auction(self, order: Order) -> None:
+        """What the opening auction did not fill is cancelled, at once [Alpaca]."""
         if order.time_in_force is TimeInForce.OPG:
-            self._books.apply(order, OrderEvent.CANCEL, self._at(first))
+            self._books.apply(order, OrderEvent.CANCEL, self.session.open)
 
     def play(self, minute: int) -> None:
         """Everything that happens up to `minute`, in the order of time, then of arrival."""
@@ -124,7 +129,8 @@ class TradingDay:
         qty = self._fill_qty(order, price, event.minute)
         if not self._affordable(order, price, qty if order.notional else order.remaining):
             reject_at_fill(self._books, order, at)
-            linked.after_end(self._books, order, at)
+            for leg in linked.after_end(self._books, order, at):
+                self.rest(leg, event.minute + 1)
             return
         book_fill(self._books, order, qty, price, at, self._terms)
         if order.working and order.time_in_force in IMMEDIATE:
@@ -143,7 +149,7 @@ class TradingDay:
         if order.side is Side.SELL:
             return True
         books = self._books
-        needed = price * qty * order.multiplier + fee_of(order, qty, self._terms)
+        needed = price * qty * order.multiplier + fee_of(order, qty, price, self._terms)
         option = order.option
         if option is not None and option.right is Right.PUT:
             closing = min(qty, max(ZERO, -books.held(order.symbol)))
@@ -153,9 +159,11 @@ class TradingDay:
     def _fill_qty(self, order: Order, price: Decimal, minute: int) -> Decimal:
         """All that remains, or at the seeded rate of partial fills about half of it."""
         if order.notional is not None:
-            bought = (order.notional / price).quantize(QTY_STEP, ROUND_FLOOR)
-            free = self._books.held(order.symbol)
-            return bought if order.side is Side.BUY else min(bought, free)
+            bought = (order.notional / price).quantize(SHARE_STEP, ROUND_FLOOR)
+            if order.side is Side.BUY:
+                return bought
+            # At a lower price than it came at, it must not take what other orders and calls hold.
+            return min(bought, self._books.shares_free(order.symbol) + outstanding(order))
         rate = self._terms.partial_fill_rate
         if rate == 0 or order.remaining < 2 or order.time_in_force is TimeInForce.FOK:
             return order.remaining

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 from libs.common.money import ZERO
 from libs.common.symbols import SHARES_PER_CONTRACT, Right, parse_option_symbol
 from services.exchange.engine.order_states import OrderStatus
 from services.exchange.engine.orders import NEEDS_STOP, Intent, Order, Side
-from services.exchange.engine.positions import Position
-
-CENTS_DOWN = Decimal("0.000000001")
+from services.exchange.engine.positions import SHARE_STEP, Position
 
 
 class Holds:
@@ -87,7 +85,7 @@ class Holds:
 def outstanding(order: Order) -> Decimal:
     """What the order may still trade; of a notional order what it comes to at its quote."""
     if order.notional is not None and order.qty == 0:
-        return (order.notional / order.reference_price).quantize(CENTS_DOWN)
+        return (order.notional / order.reference_price).quantize(SHARE_STEP, ROUND_FLOOR)
     return order.remaining
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 from services.exchange.engine.books import Books
 from services.exchange.engine.order_states import OrderEvent, OrderStatus
@@ -41,6 +42,11 @@ def add_exits(books: Books, order: Order, request: OrderRequest) -> None:
     order.legs = [leg.id for leg in legs]
     for leg in legs:
         books.add(leg)
+
+
+def resting_with(books: Books, order: Order) -> list[Order]:
+    """The stop-loss that an OCO order brings along; other legs are held back."""
+    return [leg for leg in _legs(books, order) if leg.status is not OrderStatus.HELD]
 
 
 def _exit(books: Books, entry: Order, order_type: OrderType) -> Order:
@@ -86,7 +92,7 @@ def after_end(books: Books, order: Order, at: dt.datetime) -> list[Order]:
     if twin is not None:
         _end(books, twin, at)
     if order.parent is None and order.order_class is not OrderClass.OCO and order.legs:
-        if order.filled_qty:
+        if _filled_in_all(books, order):
             return _release(books, order, at)
         for leg in _legs(books, order):
             _end(books, leg, at)
@@ -102,12 +108,25 @@ def resize(books: Books, twin: Order, order: Order) -> None:
 
 def _release(books: Books, entry: Order, at: dt.datetime) -> list[Order]:
     legs = _legs(books, entry)
+    qty = min(_filled_in_all(books, entry), books.shares_free(entry.symbol))
     for leg in legs:
+        if qty <= 0:  # what the entry bought was sold meanwhile
+            _end(books, leg, at)
+            continue
         books.holds.remove(leg)
-        leg.qty = entry.filled_qty
+        leg.qty = qty
         books.holds.add(leg)
         books.apply(leg, OrderEvent.OPEN, at)
     return legs
+
+
+def _filled_in_all(books: Books, order: Order) -> Decimal:
+    """Also by the orders whose place it took."""
+    filled, before = order.filled_qty, books.order(order.replaces or "")
+    while before is not None:
+        filled += before.filled_qty
+        before = books.order(before.replaces or "")
+    return filled
 
 
 def _legs(books: Books, entry: Order) -> list[Order]:
@@ -122,7 +141,10 @@ def take_place(books: Books, old: Order, new: Order) -> None:
     """A replacing order takes the replaced one's place among the linked ones."""
     old.replaced_by, new.replaces = new.id, old.id
     new.order_class, new.group_id, new.parent = old.order_class, old.group_id, old.parent
-    new.shares_with_twin, new.twin, new.legs = old.shares_with_twin, old.twin, old.legs
+    new.twin, new.legs = old.twin, old.legs
+    books.holds.remove(new)
+    new.shares_with_twin = old.shares_with_twin
+    books.holds.add(new)
     twin = books.open_orders.get(old.twin or "")
     if twin is not None:
         twin.twin = new.id

@@ -183,18 +183,18 @@ class Order(msgspec.Struct, kw_only=True, gc=False):
         """Move to the next state; raises IllegalTransitionError and changes nothing else."""
         self.status = next_status(self.status, event)
         self.updated_at = at
-        match event:
-            case OrderEvent.CANCEL:
+        match self.status:  # not the event: a rejection of what remains ends as cancelled
+            case OrderStatus.CANCELED:
                 self.canceled_at = at
-            case OrderEvent.EXPIRE:
+            case OrderStatus.EXPIRED:
                 self.expired_at = at
-            case OrderEvent.REJECT:
+            case OrderStatus.REJECTED:
                 self.failed_at = at
-            case OrderEvent.FILL:
+            case OrderStatus.FILLED:
                 self.filled_at = at
-            case OrderEvent.REPLACE:
+            case OrderStatus.REPLACED:
                 self.replaced_at = at
-            case OrderEvent.OPEN | OrderEvent.FILL_PART:
+            case _:
                 pass
 
     def trailing_stop(self, hwm: Decimal) -> Decimal:

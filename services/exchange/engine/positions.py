@@ -12,6 +12,7 @@ from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right, parse_
 from services.exchange.engine.orders import Side
 
 STANDARD_DELIVERABLE = Decimal(SHARES_PER_CONTRACT)
+SHARE_STEP = Decimal("0.000000001")  # the smallest part of a share that is held or traded
 
 
 class Position(msgspec.Struct, kw_only=True, gc=False):

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from libs.common.money import CENT, ZERO, decimal_of, on_grid, option_tick, stock_tick
+from libs.common.money import CENT, ZERO, decimal_of, on_grid, option_tick, plain, stock_tick
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
 from services.exchange.engine.books import Books
 from services.exchange.engine.order_states import OrderStatus
@@ -138,6 +138,10 @@ def check_exits(request: OrderRequest, reference: Decimal) -> None:
     if request.order_class is OrderClass.SIMPLE:
         return
     exits = request.exits
+    if request.order_class is not OrderClass.OCO and request.side is Side.SELL:
+        raise forbidden(
+            f"account is not allowed to short: {request.order_class} orders must be buys"
+        )
     if request.order_class is OrderClass.OCO and request.type is not OrderType.LIMIT:
         raise unprocessable("oco orders must be limit orders")
     base = request.limit_price or request.stop_price or reference
@@ -167,11 +171,11 @@ def _check_shares(request: OrderRequest, books: Books, reference: Decimal) -> No
     if wanted > available:
         raise forbidden(
             f"insufficient qty available for order (requested: {request.qty}, "
-            f"available: {available})",
+            f"available: {plain(available)})",
             symbol=request.symbol,
-            existing_qty=str(books.held(request.symbol)),
-            held_for_orders=str(books.shares_locked(request.symbol)),
-            available=str(available),
+            existing_qty=str(plain(books.held(request.symbol))),
+            held_for_orders=str(plain(books.shares_locked(request.symbol))),
+            available=str(plain(available)),
         )
 
 
@@ -294,7 +298,7 @@ def _check_covered(request: OrderRequest, option: OptionSymbol, books: Books) ->
     if required > available:
         raise forbidden(
             "insufficient underlying qty available for covered call "
-            f"(required: {required}, available: {available})"
+            f"(required: {required}, available: {plain(available)})"
         )
 
 
@@ -303,9 +307,9 @@ def _check_contracts(request: OrderRequest, books: Books) -> None:
     if request.qty > available:
         raise forbidden(
             f"insufficient qty available for order (requested: {request.qty}, "
-            f"available: {available})",
+            f"available: {plain(available)})",
             symbol=request.symbol,
-            available=str(available),
+            available=str(plain(available)),
         )
 
 

@@ -39,6 +39,7 @@ def close_session(books: Books, market: Market, terms: Terms, session: Session) 
     when = When(session.close, market.calendar.session(session.index + 1).open)
     for position, option in _expiring(books, session):
         _settle(books, market, session, position, option, when, terms)
+    books.do_not_exercise = [s for s in books.do_not_exercise if books.held(s) > 0]
     assign_early(books, market, terms, session, when)
     books.last_equity = equity(market, books, market.moment(session.close))
     books.equity_closes.append((session.date, books.last_equity))
@@ -86,8 +87,6 @@ def _settle(
     close = closing_price(market, option.underlying, session)
     value = intrinsic(position, close)
     refused = position.qty > 0 and position.symbol in books.do_not_exercise
-    if refused:
-        books.do_not_exercise.remove(position.symbol)
     if value < CENT or refused:
         book_expiration(books, position, when)
     elif position.qty < 0 or can_exercise(books, position, position.qty):

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
+from libs.common.money import plain
 from libs.common.symbols import OptionSymbol
 from services.exchange.prices.calendar import Calendar, Session
 
 RATIO_MAX = Decimal(100)
 STRIKE_STEP = Decimal("0.001")  # the OCC symbol has three decimals
-STANDARD_SHARES = Decimal(100)
+SHARE_STEP = Decimal("0.000000001")
 
 
 class CashDividend(msgspec.Struct, frozen=True, kw_only=True, tag="cash_dividend"):
@@ -47,6 +48,10 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, tag="split"):
     def factor(self) -> Decimal:
         """Shares after for each share before."""
         return self.new_rate / self.old_rate
+
+    def shares(self, before: Decimal) -> Decimal:
+        """What so many shares become; thirds of 300 are 100, which times `factor` they are not."""
+        return before * self.new_rate / self.old_rate
 
     @property
     def whole(self) -> bool:
@@ -156,18 +161,24 @@ class Actions:
             self.add(msgspec.convert(item, CashDividend | Split))
 
 
-def adjusted_contract(option: OptionSymbol, split: Split) -> tuple[OptionSymbol, Decimal, Decimal]:
-    """What a contract becomes: its symbol, how many for one, and the shares each delivers for
-    every 100 it delivered before.
+def adjusted_contract(option: OptionSymbol, split: Split) -> tuple[OptionSymbol, Decimal]:
+    """What a contract becomes: its symbol, and how many for one.
 
-    A whole split gives more contracts at a lower strike; any other leaves strike and number and
-    changes the deliverable, under a root that ends in a digit (OCC By-Laws, article VI section
-    11A, and the information memos on reverse splits).
+    A whole split gives more contracts at a lower strike (rounded down, so that the collateral of
+    a put is never more than it was); any other leaves strike and number and changes the
+    deliverable, under a root that ends in a digit (OCC By-Laws, article VI section 11A, and the
+    information memos on reverse splits).
     """
     if split.whole:
-        strike = (option.strike / split.factor).quantize(STRIKE_STEP)
-        strike = strike.normalize() + Decimal(0)
-        return msgspec.structs.replace(option, strike=strike), split.factor, STANDARD_SHARES
+        strike = (option.strike * split.old_rate / split.new_rate).quantize(
+            STRIKE_STEP, ROUND_FLOOR
+        )
+        return msgspec.structs.replace(option, strike=plain(strike)), split.factor
     stem, digits = option.underlying, option.root[len(option.underlying) :]
     root = f"{stem}{int(digits or 0) + 1}"
-    return msgspec.structs.replace(option, root=root), Decimal(1), STANDARD_SHARES * split.factor
+    return msgspec.structs.replace(option, root=root), Decimal(1)
+
+
+def deliverable_after(shares: Decimal, split: Split) -> Decimal:
+    """Shares that a contract delivers after the split, from those it delivered before."""
+    return shares if split.whole else split.shares(shares).quantize(SHARE_STEP, ROUND_FLOOR)

@@ -81,7 +81,12 @@ def chain_at(
     """Price every contract of the listing; `minute_key` seeds the sizes of the moment."""
     delivered = spot * listing.deliverable / SHARES_PER_CONTRACT
     money = volatility.surface(
-        near=levels.near, far=levels.far, spot=delivered, strike=listing.strike, years=years
+        near=levels.near,
+        far=levels.far,
+        spot=delivered,
+        strike=listing.strike,
+        years=years,
+        rate=RATE,
     )
     all_greeks = greeks(
         spot=delivered,
@@ -117,7 +122,7 @@ def contract_along(
     strike = float(contract.parts.strike)
     spots = spots * (float(contract.deliverable) / SHARES_PER_CONTRACT)
     money = volatility.surface(
-        near=levels.near, far=levels.far, spot=spots, strike=strike, years=years
+        near=levels.near, far=levels.far, spot=spots, strike=strike, years=years, rate=RATE
     )
     model = price(
         spot=spots,

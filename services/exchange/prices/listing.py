@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.common.symbols import SHARES_PER_CONTRACT, OptionSymbol, Right
-from services.exchange.prices.actions import Actions, adjusted_contract
+from services.exchange.prices.actions import Actions, Split, adjusted_contract, deliverable_after
 from services.exchange.prices.calendar import Calendar, Session, friday_of, is_monthly
 from services.exchange.prices.draws import key_of, uniform
 from services.exchange.prices.history import Floats, History
@@ -167,16 +167,17 @@ class Listings:
         """Contracts that splits other than whole ones changed, until they expire."""
         found = []
         splits = self._actions.splits(underlying, -1, session.index)
-        odd = [(day, split) for day, split in splits if not split.whole]
-        for place, (ex_day, split) in enumerate(odd):
-            later = odd[place + 1 :]
-            shares = Decimal(SHARES_PER_CONTRACT) * split.factor
-            for _, other in later:
-                shares *= other.factor
+        for place, (ex_day, odd) in enumerate(splits):
+            if odd.whole:
+                continue
+            since = [split for _, split in splits[place:]]
+            shares = Decimal(SHARES_PER_CONTRACT)
+            for split in since:
+                shares = deliverable_after(shares, split)
             for expiration in self.expirations(ex_day - 1):
                 if expiration >= session.date:
                     strikes = self._strikes(underlying, ex_day - 1, expiration)
-                    root = f"{underlying}{1 + len(later)}"
+                    root, strikes = _through(since, underlying, expiration, strikes)
                     found += [
                         series_of(root, expiration, right, strikes, shares) for right in Right
                     ]
@@ -192,6 +193,22 @@ class Listings:
         middle = len(strikes) // 2
         few = strikes[middle : middle + ADJUSTED_STRIKES]
         return [series_of(f"{underlying}1", expiration, right, few) for right in Right]
+
+
+def _through(
+    splits: list[Split], root: str, expiration: dt.date, strikes: tuple[Decimal, ...]
+) -> tuple[str, tuple[Decimal, ...]]:
+    """Root and strikes of contracts after these splits."""
+    for split in splits:
+        after = [
+            adjusted_contract(
+                OptionSymbol(root=root, expiration=expiration, right=Right.PUT, strike=strike),
+                split,
+            )[0]
+            for strike in strikes
+        ]
+        root, strikes = after[0].root, tuple(sorted({option.strike for option in after}))
+    return root, strikes
 
 
 @lru_cache(maxsize=SERIES_KEPT)

@@ -2,7 +2,8 @@
 
 Level: the VIX of the session before, scaled by the stock's trailing realised volatility over the
 index's; where the VIX is not covered, the stock's trailing realised volatility and a premium.
-Shape: reverts to the year's level with time to expiration, and a skew in standardised moneyness.
+Shape: variance reverts to the year's level with time to expiration, so that total variance always
+rises; a skew in standardised moneyness, of a form without arbitrage.
 Only closes before the session are used.
 """
 
@@ -23,9 +24,10 @@ LEVEL_MIN, LEVEL_MAX = 0.08, 2.5
 RATIO_MIN, RATIO_MAX = 0.6, 4.0
 VARIANCE_PREMIUM = 1.1  # implied volatility is on average about a tenth above realised
 SHORT_WEIGHT = 0.6
-REVERSION_YEARS = 0.35
-SKEW_SLOPE, SKEW_CURVE = -0.08, 0.02
-MONEYNESS_LIMIT = 4.0
+REVERSION_YEARS = 0.175
+# Of the SSVI slice: volatility falls by 8 % a standard deviation at the money, and curves by 2 %.
+SKEW_SLOPE, SKEW_CURVE = -0.348, 0.46
+MONEYNESS_LIMIT = 40.0  # standard deviations; the time value beyond is zero in floating point
 
 
 def level(history: History, symbol: str, day: int) -> float:
@@ -50,11 +52,26 @@ def long_run(history: History, symbol: str, day: int) -> float:
 
 
 def surface(
-    *, near: float, far: float, spot: ArrayLike, strike: ArrayLike, years: ArrayLike
+    *,
+    near: float,
+    far: float,
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    rate: float,
 ) -> Floats:
-    """Implied volatility per contract; the arguments broadcast."""
+    """Implied volatility per contract; the arguments broadcast.
+
+    SSVI with phi = SKEW_CURVE / sqrt(theta), in log-moneyness to the forward. It admits neither
+    butterfly nor calendar arbitrage while SKEW_CURVE² (1 + |SKEW_SLOPE|) <= 4, SKEW_CURVE
+    sqrt(theta) (1 + |SKEW_SLOPE|) < 4 and theta rises with time (Gatheral and Jacquier,
+    Arbitrage-free SVI volatility surfaces, 2014, theorems 4.1 and 4.2).
+    """
     t = np.asarray(years, float)
-    money = far + (near - far) * np.exp(-t / REVERSION_YEARS)
-    x = np.log(np.asarray(strike, float) / np.asarray(spot, float)) / (money * np.sqrt(t))
-    x = np.clip(x, -MONEYNESS_LIMIT, MONEYNESS_LIMIT)
-    return np.asarray(money * (1.0 + SKEW_SLOPE * x + SKEW_CURVE * x * x))
+    reverted = REVERSION_YEARS * -np.expm1(t / -REVERSION_YEARS)
+    theta = far * far * t + (near * near - far * far) * reverted
+    x = (np.log(np.asarray(strike, float) / np.asarray(spot, float)) - rate * t) / np.sqrt(theta)
+    wing = SKEW_CURVE * np.clip(x, -MONEYNESS_LIMIT, MONEYNESS_LIMIT)
+    share = 1.0 + SKEW_SLOPE * wing
+    share += np.sqrt((wing + SKEW_SLOPE) ** 2 + (1.0 - SKEW_SLOPE**2))
+    return np.asarray(np.sqrt(theta / t * (0.5 * share)))

@@ -21,7 +21,7 @@ class Desk:
         self.start = market.calendar.session(market.calendar.first_from(start))
         fields = {"cash": Decimal(50_000), "stocks": {}, "options_level": 3} | account
         stocks = fields.pop("stocks")
-        terms = Terms(early_assignment_rate=0.0, **fields.pop("terms", {}))
+        terms = Terms(**{"early_assignment_rate": 0.0} | fields.pop("terms", {}))
         books = open_books(
             market,
             at=self.start.open,

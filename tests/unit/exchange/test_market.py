@@ -159,7 +159,8 @@ def test_volatility_comes_from_the_vix_where_it_is_known() -> None:
 
 def test_puts_out_of_the_money_carry_the_higher_volatility() -> None:
     near, far = (
-        volatility.surface(near=0.3, far=0.3, spot=100, strike=k, years=0.1) for k in (90, 110)
+        volatility.surface(near=0.3, far=0.3, spot=100, strike=k, years=0.1, rate=0.0)
+        for k in (90, 110)
     )
     assert near > 0.3 > far * 0.99
 

@@ -1,29 +1,18 @@
-"""Stories of orders: how they fill, what they hold, and what is refused."""
+"""Stories of orders: how they fill, and what they hold."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pytest
 
-from services.exchange.engine.refusals import Refusal
 from tests.unit.exchange.desk import Desk
 
 Open = Callable[..., Desk]
 KO_PUT, KO_CALL, AAPL_CALL = "KO200221P00048000", "KO200221C00055000", "AAPL200221C00080000"
-
-
-def refusal(desk: Desk, symbol: str, side: str, qty: object, **terms: object) -> tuple[int, int]:
-    """(status, code) of the refusal; the books must be as they were."""
-    before = desk.books.revision, desk.books.cash, dict(desk.books.positions)
-    with pytest.raises(Refusal) as refused:
-        desk.send(symbol, side, qty, **terms)
-    assert (desk.books.revision, desk.books.cash, desk.books.positions) == before
-    return refused.value.status, refused.value.code
 
 
 # --- fills -------------------------------------------------------------------------------------
@@ -150,112 +139,87 @@ def test_a_stop_that_would_overspend_when_elected_is_rejected(desk: Open) -> Non
     assert it.books.cash >= 0
 
 
-# --- refusals ----------------------------------------------------------------------------------
+# --- what a state machine found ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("terms", "expected"),
-    [
-        ({"limit_price": 0.123}, (422, 42210000)),  # more than two decimals
-        ({"limit_price": 3.01}, (422, 42210000)),  # from 3.00 the grid is five cents
-        ({"limit_price": 0.30, "qty": 1.5}, (422, 42210000)),
-        ({"type": "trailing_stop", "trail_percent": 5}, (422, 42210000)),
-        ({"limit_price": 0.30, "position_intent": "sell_to_close"}, (422, 42210000)),
-        ({"limit_price": 0.30, "qty": 11}, (403, 40310000)),  # 52,800 of collateral
-        ({"limit_price": 0.30, "time_in_force": "ioc"}, (422, 42210000)),
-        ({"limit_price": 0.30, "extended_hours": True}, (501, 50110000)),
-        ({"limit_price": 0.30, "client_order_id": "x" * 129}, (422, 42210000)),
-    ],
-)
-def test_an_order_to_sell_a_put_is_refused(
-    desk: Open, terms: dict[str, Any], expected: tuple[int, int]
-) -> None:
-    qty = terms.pop("qty", 1)
-    assert refusal(desk(), KO_PUT, "sell", qty, **terms) == expected
-
-
-@pytest.mark.parametrize(
-    ("symbol", "side", "terms"),
-    [
-        ("ZZZZ", "buy", {}),
-        ("KO200222P00048000", "sell", {"limit_price": 1}),  # a Saturday
-        ("KO200131P00048000", "sell", {"limit_price": 1}),  # expired
-        ("KO200221P00048250", "sell", {"limit_price": 1}),  # no such strike
-        ("KO", "buy", {"limit_price": 50.123}),
-        ("KO", "buy", {"qty": 0.5, "time_in_force": "gtc"}),
-        ("KO", "buy", {"limit_price": 50, "stop_price": 49}),
-        ("KO", "sell", {"type": "trailing_stop"}),
-        ("KO", "sell", {"type": "trailing_stop", "trail_percent": 1, "trail_price": 1}),
-        ("KO", "sell", {"type": "trailing_stop", "trail_percent": 100}),
-        ("KO", "buy", {"type": "limit"}),
-    ],
-)
-def test_a_malformed_order_is_unprocessable(
-    desk: Open, symbol: str, side: str, terms: dict[str, Any]
-) -> None:
-    qty = terms.pop("qty", 1)
-    assert refusal(desk(stocks={"KO": Decimal(5)}), symbol, side, qty, **terms) == (422, 42210000)
-
-
-def test_open_orders_to_sell_puts_count_against_collateral(desk: Open) -> None:
-    it = desk(cash=Decimal(10_000))
-    it.send(KO_PUT, "sell", 1, limit_price=2.5)
-    it.send(KO_PUT, "sell", 1, limit_price=2.6)
-    assert it.books.buying_power() == 400
-    assert refusal(it, KO_PUT, "sell", 1, limit_price=2.7) == (403, 40310000)
-    assert refusal(it, "KO", "buy", 100) == (403, 40310000)
-
-
-def test_a_call_needs_shares_that_nothing_else_holds(desk: Open) -> None:
-    assert refusal(desk(), KO_CALL, "sell", 1, limit_price=0.5) == (403, 40310000)
-    it = desk(stocks={"KO": Decimal(250)})
-    it.send(KO_CALL, "sell", 1, limit_price=2)
-    it.send("KO", "sell", 50, type="trailing_stop", trail_percent=9)
-    assert it.books.shares_free("KO") == 100
-    it.send(KO_CALL, "sell", 1, limit_price=2)
-    assert refusal(it, KO_CALL, "sell", 1, limit_price=2) == (403, 40310000)
-    assert refusal(it, "KO", "sell", 1, type="trailing_stop", trail_percent=5) == (403, 40310000)
-    assert it.books.qty_available(it.books.positions["KO"]) == 0
-
-
-def test_the_options_level_decides(desk: Open) -> None:
-    none, covered, long = desk(options_level=0), desk(options_level=1), desk(options_level=2)
-    assert refusal(none, KO_PUT, "sell", 1, limit_price=0.3) == (403, 40310000)
-    covered.send(KO_PUT, "sell", 1, limit_price=0.3)
-    assert refusal(covered, KO_CALL, "buy", 1, limit_price=0.3) == (403, 40310000)
-    assert long.send(KO_CALL, "buy", 1, limit_price=5).position_intent == "buy_to_open"
-
-
-def test_an_order_never_meets_the_accounts_own(desk: Open) -> None:
-    it = desk(stocks={"KO": Decimal(100)})
-    resting = it.send("KO", "sell", 50, limit_price=60)
-    assert it.send("KO", "buy", 1, limit_price=40).status == "new"  # they cannot meet
-    with pytest.raises(Refusal) as wash:
-        it.send("KO", "buy", 1)
-    assert wash.value.details["existing_order_id"] == resting.id
-
-
-def test_a_client_order_id_is_used_once_even_when_cancelled(desk: Open) -> None:
+def test_a_gtc_order_ends_with_the_last_close_within_ninety_days(desk: Open) -> None:
+    """Also when the clocks change between: an evening in winter is past a close in spring."""
     it = desk()
-    order = it.send("KO", "buy", 1, limit_price=1, client_order_id="mine")
-    it.exchange.cancel(order.id, it.now)
-    assert refusal(it, "KO", "buy", 1, limit_price=1, client_order_id="mine") == (422, 40010001)
-    with pytest.raises(Refusal) as final:
-        it.exchange.cancel(order.id, it.now)
-    assert final.value.code == 42210000
-    assert it.exchange.order_by_client_id("mine") is order
+    it.goto(0, 389)
+    order = it.send("KO", "buy", 1, limit_price=1, time_in_force="gtc")
+    last = dt.date(2020, 5, 1)  # the 90th day is Sunday the 3rd
+    session = it.market.calendar.on(last)
+    assert session is not None
+    assert order.expires_at == session.close
+    it.now = session.close - dt.timedelta(seconds=1)
+    it.exchange.advance(it.now)
+    assert order.status == "new"
+    it.exchange.advance(session.close)
+    assert (order.status, order.canceled_at) == ("canceled", session.close)
 
 
-def test_an_option_market_order_waits_for_no_morning(desk: Open) -> None:
-    it = desk(start=dt.date(2022, 12, 27))
-    it.goto(5)  # the data ended on the 28th; the market is closed for good
-    assert refusal(it, "KO230120P00060000", "sell", 1) == (422, 42210000)
-    assert it.send("KO", "buy", 1).status == "accepted"
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_a_trailing_stop_never_loosens(desk: Open, side: str) -> None:
+    it = desk(stocks={"AAPL": Decimal(100)}, start=dt.date(2020, 3, 9))
+    order = it.send("AAPL", side, 10, type="trailing_stop", trail_percent=15, time_in_force="gtc")
+    stops = []
+    for day in range(3):
+        for minute in range(0, 390, 30):
+            it.goto(day, minute)
+            if order.working:
+                assert order.hwm is not None
+                assert order.stop_price == order.trailing_stop(order.hwm)
+                stops.append(order.stop_price)
+    assert stops == sorted(stops, reverse=side == "buy")
+    assert len(set(stops)) > 1, "it is live"
 
 
-def test_contracts_of_an_adjusted_root_are_not_traded(desk: Open, market: Any) -> None:
-    moment = market.moment(desk().now)
-    listings = [market.listing(symbol, moment) for symbol in market.history.symbols]
-    adjusted = [c.symbol for listed in listings for c in listed.contracts if c.parts.adjusted]
-    for symbol in adjusted[:1]:
-        assert refusal(desk(), symbol, "buy", 1, limit_price=0.05) == (422, 42210000)
+def test_fees_of_a_sale_are_never_more_than_it_brings(desk: Open) -> None:
+    it = desk(
+        cash=Decimal(0), stocks={"RRC": Decimal(100)}, terms={"fee_per_share_sold": Decimal(100)}
+    )
+    it.send("RRC", "sell", 100)
+    assert it.books.cash == 0
+    rows = {row.activity_type: row.net_amount for row in it.books.activities}
+    assert rows["FEE"] < 0
+
+
+def test_an_order_for_dollars_does_not_take_shares_that_cover_a_call(desk: Open) -> None:
+    """At a lower price than it came at, so many dollars are more shares."""
+    call = "KO200320C00055000"
+    it = desk(stocks={"KO": Decimal(105)}, start=dt.date(2020, 2, 27))
+    bid, _ = it.bid_ask(call)
+    assert it.send(call, "sell", 1, limit_price=bid).status == "filled"
+    close, opening = (
+        float(it.market.path("KO", it.market.calendar.session(it.start.index + day))[at])
+        for day, at in ((0, -1), (1, 0))
+    )
+    assert opening < close * 0.99
+    it.now = it.start.close + dt.timedelta(minutes=30)
+    order = it.send("KO", "sell", None, notional=f"{5 * close - 0.5:.2f}")
+    it.goto(1)
+    assert order.status == "filled"
+    assert it.books.held("KO") == 100
+
+
+def test_what_remains_of_an_order_and_cannot_be_paid_ends_as_cancelled(desk: Open) -> None:
+    it = desk(cash=Decimal(10**6), terms={"partial_fill_rate": 0.999})
+    ask = it.market.session_quotes("KO", it.start).ask
+    dearer = next(m for m in range(300) if ask[m + 1] > ask[m] + 0.005)
+    it.goto(0, dearer)
+    it.books.cash = Decimal(repr(float(ask[dearer]))) * 100
+    order = it.send("KO", "buy", 100)
+    it.goto(0, dearer + 1)
+    assert (order.status, order.filled_qty, order.failed_at) == ("canceled", 50, None)
+    assert order.canceled_at == it.start.open + dt.timedelta(minutes=dearer + 1)
+    assert it.books.outbox[-1].event == "canceled"
+
+
+def test_what_an_auction_leaves_is_cancelled_before_anything_else_is_told(desk: Open) -> None:
+    it = desk(terms={"partial_fill_rate": 0.999})
+    it.now = it.market.calendar.session(it.start.index + 1).open - dt.timedelta(minutes=90)
+    orders = [it.send("KO", "buy", 2, time_in_force="opg"), it.send("KO", "buy", 1)]
+    it.goto(1, 10)
+    assert [order.status for order in orders] == ["canceled", "filled"]
+    times = [update.at for update in it.books.outbox]
+    assert times == sorted(times)
