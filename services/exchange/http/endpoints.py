@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from services.exchange.http import account, market_data, option_contracts, sim, trading
+from services.exchange.http import (
+    account,
+    corporate_actions,
+    market_meta,
+    option_contracts,
+    option_data,
+    sim,
+    stock_data,
+    trading,
+    watchlists,
+)
 from services.exchange.http.app import SIM
 from services.exchange.http.call import Endpoints
 from services.exchange.http.openapi import OPENAPI_PATH, openapi_endpoint
@@ -13,17 +23,13 @@ TRADING |= {
     ("GET", "/v2/options/contracts"): option_contracts.contracts,
     ("GET", "/v2/options/contracts/{symbol}"): option_contracts.contract,
 }
-MARKET_DATA: Endpoints = {
-    ("GET", "/v2/stocks/snapshots"): market_data.stock_snapshots,
-    ("GET", "/v2/stocks/quotes/latest"): market_data.latest_quotes,
-    ("GET", "/v2/stocks/trades/latest"): market_data.latest_trades,
-    ("GET", "/v2/stocks/bars/latest"): market_data.latest_bars,
-    ("GET", "/v2/stocks/bars"): market_data.bars,
-    ("GET", "/v1beta1/options/snapshots"): market_data.symbol_snapshots,
-    ("GET", "/v1beta1/options/snapshots/{underlying}"): market_data.chain_snapshots,
-    ("GET", "/v1beta1/options/quotes/latest"): market_data.latest_option_quotes,
-    ("GET", "/v1beta1/options/trades/latest"): market_data.latest_option_trades,
-}
+TRADING |= watchlists.ENDPOINTS | corporate_actions.TRADING
+MARKET_DATA: Endpoints = (
+    stock_data.ENDPOINTS
+    | option_data.ENDPOINTS
+    | market_meta.ENDPOINTS
+    | corporate_actions.MARKET_DATA
+)
 
 
 def all_routes() -> Routes:
