@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from services.exchange.engine.refusals import Refusal, malformed
 from services.exchange.http import (
     account,
     corporate_actions,
@@ -14,7 +17,7 @@ from services.exchange.http import (
     watchlists,
 )
 from services.exchange.http.app import SIM
-from services.exchange.http.call import Endpoints
+from services.exchange.http.call import Call, Endpoint, Endpoints
 from services.exchange.http.openapi import OPENAPI_PATH, openapi_endpoint
 from services.exchange.http.routes import Route, Routes
 
@@ -24,12 +27,31 @@ TRADING |= {
     ("GET", "/v2/options/contracts/{symbol}"): option_contracts.contract,
 }
 TRADING |= watchlists.ENDPOINTS | corporate_actions.TRADING
-MARKET_DATA: Endpoints = (
-    stock_data.ENDPOINTS
-    | option_data.ENDPOINTS
-    | market_meta.ENDPOINTS
-    | corporate_actions.MARKET_DATA
-)
+
+
+def _of_market_data(endpoint: Endpoint) -> Endpoint:
+    """That API answers a wrong parameter with 400 where the trading API answers with 422."""
+
+    def answer(call: Call) -> Any:
+        try:
+            return endpoint(call)
+        except Refusal as refusal:
+            if refusal.status == 422:
+                raise malformed(refusal.message) from None
+            raise
+
+    return answer
+
+
+MARKET_DATA: Endpoints = {
+    where: _of_market_data(endpoint)
+    for where, endpoint in (
+        stock_data.ENDPOINTS
+        | option_data.ENDPOINTS
+        | market_meta.ENDPOINTS
+        | corporate_actions.MARKET_DATA
+    ).items()
+}
 
 
 def all_routes() -> Routes:

@@ -7,7 +7,7 @@ gets there. The token names the last row given, so a page costs the same whereve
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -144,25 +144,26 @@ def page(
     return found, None
 
 
-def periods(
+def sessions_by(
+    key: Callable[[dt.date], Hashable],
     market: Market,
     moment: Moment,
     frame: Timeframe,
     window: Window,
-    *,
     descending: bool,
-    from_date: dt.date = dt.date.min,
-    to_date: dt.date = dt.date.max,
-) -> Iterator[tuple[dt.date, list[Session]]]:
-    """The sessions played so far, by period of the frame: its first day, and its sessions."""
+    *,
+    between: tuple[dt.date, dt.date] = (dt.date.min, dt.date.max),
+) -> Iterator[list[Session]]:
+    """The sessions played so far of the frame's periods in the window, in runs of the same key;
+    those of a run oldest first."""
     calendar = market.calendar
-    start = frame.period(max(window.first.astimezone(NEW_YORK).date(), from_date))
-    stop = frame.after(frame.period(min(window.last.astimezone(NEW_YORK).date(), to_date)))
+    start = frame.period(max(window.first.astimezone(NEW_YORK).date(), between[0]))
+    stop = frame.after(frame.period(min(window.last.astimezone(NEW_YORK).date(), between[1])))
     first = max(calendar.first_from(start), market.first_day)
     end = min(calendar.first_from(stop), moment.session.index + 1)
     days = range(end - 1, first - 1, -1) if descending else range(first, end)
-    for period, group in groupby(days, key=lambda day: frame.period(calendar.dates[day])):
-        yield period, [calendar.session(day) for day in sorted(group)]
+    for _, run in groupby(days, key=lambda day: key(calendar.dates[day])):
+        yield [calendar.session(day) for day in sorted(run)]
 
 
 def played(moment: Moment, session: Session) -> int:

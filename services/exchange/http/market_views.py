@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from services.exchange.http.views import rfc3339
-from services.exchange.prices.bars import Bars, Ints, one_bar
+from services.exchange.prices.bars import Bars, Ints, stacked
 from services.exchange.prices.calendar import NEW_YORK, Session
 from services.exchange.prices.draws import key_of, uniform
 from services.exchange.prices.market import Market, Moment
@@ -55,21 +55,14 @@ def last_minute_bar(market: Market, symbol: str, moment: Moment) -> View | None:
     return bar_rows(moment.session.open, bars.part(moment.minute - 1, moment.minute))[0]
 
 
-def day_bars(market: Market, symbol: str, session: Session, minute: int) -> Bars:
-    """The session up to `minute` as one row; at its first price a bar of that alone."""
-    if minute > 0:
-        return one_bar(market.stock_bars(symbol, session, minute))
-    only = market.stock_bars(symbol, session, 1)
-    return only._replace(high=only.open, low=only.open, close=only.open, vwap=only.open)
-
-
 def daily_bar(market: Market, symbol: str, session: Session, minute: int) -> View:
     """The session's bar up to `minute`; stamped at New York midnight as Alpaca does."""
-    return bar_rows(midnight_of(session.date), day_bars(market, symbol, session, minute))[0]
+    day = stacked([market.day_bar(symbol, session, minute)], np.array([0]))
+    return bar_rows(midnight_of(session.date), day)[0]
 
 
 def bar_rows(origin: dt.datetime, bars: Bars) -> list[View]:
-    """Each bar at `origin` + its minute; those of a day and more are at `origin` itself."""
+    """Each bar at `origin` + its minute."""
     stamps = stamps_of(origin, bars.minute, "s")
     prices = (np.round(p, 4).tolist() for p in (bars.open, bars.high, bars.low, bars.close))
     rows = zip(

@@ -17,13 +17,13 @@ from services.exchange.http.history_pages import (
     Window,
     history_request,
     page,
-    periods,
     played,
+    sessions_by,
 )
 from services.exchange.http.market_views import bar_rows, midnight_of
 from services.exchange.http.option_contracts import contract_filter
 from services.exchange.http.option_views import option_snapshots, option_trade_rows
-from services.exchange.http.timeframes import Timeframe, timeframe
+from services.exchange.http.timeframes import DAYS, Timeframe, timeframe
 from services.exchange.http.views import View
 from services.exchange.prices.bars import NO_BARS, Bars, joined, one_bar
 from services.exchange.prices.calendar import Session
@@ -33,7 +33,6 @@ from services.exchange.prices.market import Market
 SYMBOLS_MAX = 100
 PAGE_DEFAULT, PAGE_MAX = 100, 1000
 FEEDS = ("opra", "indicative")
-_DAYS = Timeframe(length=1, unit="D")
 _LISTED_AT_MOST = dt.timedelta(days=MONTHLY_DAYS + 7)
 
 # --- snapshots ---------------------------------------------------------------------------------
@@ -134,11 +133,11 @@ def bars(call: Call) -> Any:
 
 
 def trades(call: Call) -> Any:
-    rows, token = _page(call, _DAYS, _trade_chunk)
+    rows, token = _page(call, DAYS, _trade_chunk)
     return {"trades": rows, "next_page_token": token}
 
 
-ChunkOf = Callable[[Call, str, dt.date, list[Session]], Chunk]
+ChunkOf = Callable[[Call, str, list[Session]], Chunk]
 
 
 def _page(
@@ -150,23 +149,18 @@ def _page(
         parts = parse_option_symbol(symbol)
         if parts is None:
             return
-        found = periods(
-            market,
-            call.moment,
-            frame,
-            window,
-            descending=request.descending,
-            from_date=parts.expiration - _LISTED_AT_MOST,
-            to_date=parts.expiration,
+        listed = (parts.expiration - _LISTED_AT_MOST, parts.expiration)
+        found = sessions_by(
+            frame.period, market, call.moment, frame, window, request.descending, between=listed
         )
-        for first_day, sessions in found:
-            yield chunk_of(call, symbol, first_day, sessions)
+        for sessions in found:
+            yield chunk_of(call, symbol, sessions)
 
     return page(request, [s for s in _contracts(call) if _known(market, s)], chunks)
 
 
 def _bar_chunk(frame: Timeframe) -> ChunkOf:
-    def chunk_of(call: Call, symbol: str, first_day: dt.date, sessions: list[Session]) -> Chunk:
+    def chunk_of(call: Call, symbol: str, sessions: list[Session]) -> Chunk:
         if frame.intraday:
             (session,) = sessions
             origin = session.open
@@ -176,7 +170,7 @@ def _bar_chunk(frame: Timeframe) -> ChunkOf:
             )
         else:
             days = [_along(call, symbol, s, played(call.moment, s)) for s in sessions]
-            origin, made = midnight_of(first_day), one_bar(joined(days))
+            origin, made = midnight_of(frame.period(sessions[0].date)), one_bar(joined(days))
             made = made._replace(minute=np.zeros_like(made.minute))
 
         def rows(first: int, end: int) -> list[View]:
@@ -187,7 +181,7 @@ def _bar_chunk(frame: Timeframe) -> ChunkOf:
     return chunk_of
 
 
-def _trade_chunk(call: Call, symbol: str, _: dt.date, sessions: list[Session]) -> Chunk:
+def _trade_chunk(call: Call, symbol: str, sessions: list[Session]) -> Chunk:
     (session,) = sessions
     made = _along(call, symbol, session, played(call.moment, session))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,41 +45,52 @@ def traded(market: Market, listing: Listing, rows: list[int], moment: Moment) ->
     Trades are those of the moment's session and the one before; older ones are not looked for.
     """
     views: list[View] = [{} for _ in rows]
-    session, underlying = moment.session, listing.underlying
-    before = market.calendar.session(session.index - 1)
-    # After a split a symbol may name another contract than on the day before.
-    if not market.actions.splits(underlying, before.index, session.index):
-        row_of = market.listings.listing(underlying, before).row_of
-        symbols = [listing.contracts[row].symbol for row in rows]
-        known = [place for place, symbol in enumerate(symbols) if symbol in row_of]
-        yesterday = market.option_trades(underlying, before).columns(
-            [row_of[symbols[place]] for place in known]
-        )
-        _fill([views[place] for place in known], yesterday, before, before.minutes, "prevDailyBar")
-    today = market.option_trades(underlying, session).columns(rows)
-    _fill(views, today, session, moment.minute, "dailyBar")
+    session = moment.session
+    today = market.option_trades(listing.underlying, session).columns(rows)
+    _put(views, "dailyBar", bar_rows, midnight_of(session.date), today.day_bars(moment.minute))
+    _put_latest(views, today, session, moment.minute)
+    symbols = [listing.contracts[row].symbol for row in rows]
+    views_by_symbol = dict(zip(symbols, views, strict=True))
+    _put_the_day_before(views_by_symbol, market, listing.underlying, session)
     return views
 
 
-def _fill(
-    views: list[View], trades: OptionTrades, session: Session, minute: int, day_bar: str
+def _put_the_day_before(
+    views: dict[str, View], market: Market, underlying: str, session: Session
 ) -> None:
-    """The trades up to that minute of the session into the views, which they are columns for."""
-    days, latest, whole = trades.day_bars(minute), trades.latest(minute), trades.latest(minute - 1)
-    rows = zip(
-        views,
-        days.trades.tolist(),
-        bar_rows(midnight_of(session.date), days),
-        option_trade_rows(session.open, latest),
-        whole.trades.tolist(),
-        bar_rows(session.open, whole),
-        strict=True,
-    )
-    for view, count, day, trade, count_of_whole, bar in rows:
-        if count:
-            view["latestTrade"], view[day_bar] = trade, day
-        if count_of_whole:
-            view["minuteBar"] = bar
+    """Its bar, and its latest where the session has none."""
+    before = market.calendar.session(session.index - 1)
+    # After a split a symbol may name another contract than on the day before.
+    if market.actions.splits(underlying, before.index, session.index):
+        return
+    row_of = market.listings.listing(underlying, before).row_of
+    trades = market.option_trades(underlying, before)
+    known = [symbol for symbol in views if symbol in row_of]
+    bars = trades.columns([row_of[symbol] for symbol in known]).day_bars(before.minutes)
+    found = [views[symbol] for symbol in known]
+    _put(found, "prevDailyBar", bar_rows, midnight_of(before.date), bars)
+    idle = [symbol for symbol in known if "minuteBar" not in views[symbol]]
+    latest = trades.columns([row_of[symbol] for symbol in idle])
+    _put_latest([views[symbol] for symbol in idle], latest, before, before.minutes)
+
+
+def _put_latest(views: list[View], trades: OptionTrades, session: Session, minute: int) -> None:
+    """The last trade, and the bar of the last minute with one that has passed."""
+    _put(views, "latestTrade", option_trade_rows, session.open, trades.latest(minute))
+    _put(views, "minuteBar", bar_rows, session.open, trades.latest(minute - 1))
+
+
+def _put(
+    views: list[View],
+    name: str,
+    render: Callable[[dt.datetime, Bars], list[View]],
+    origin: dt.datetime,
+    bars: Bars,
+) -> None:
+    """What was traded into the views that are there for it and do not have it yet."""
+    there = np.flatnonzero(bars.trades)
+    for place, row in zip(there.tolist(), render(origin, bars.at(there)), strict=True):
+        views[place].setdefault(name, row)
 
 
 def option_trade_rows(origin: dt.datetime, trades: Bars) -> list[View]:

@@ -18,12 +18,12 @@ from services.exchange.http.history_pages import (
     Window,
     history_request,
     page,
-    periods,
     played,
+    sessions_by,
 )
 from services.exchange.http.market_views import (
+    MINUTE,
     bar_rows,
-    day_bars,
     last_minute_bar,
     midnight_of,
     quote_rows,
@@ -32,9 +32,9 @@ from services.exchange.http.market_views import (
     trade_rows,
     trade_view,
 )
-from services.exchange.http.timeframes import Timeframe, timeframe
+from services.exchange.http.timeframes import DAYS, date_of, timeframe
 from services.exchange.http.views import View
-from services.exchange.prices.bars import Bars, Ints, joined, one_bar, scaled
+from services.exchange.prices.bars import Bars, Ints, merged, scaled, stacked
 from services.exchange.prices.calendar import Session
 from services.exchange.prices.market import Market, Moment
 
@@ -43,7 +43,6 @@ LATEST_FEEDS = (*HISTORY_FEEDS, "delayed_sip", "overnight")
 FEEDS_OF_OTHERS = frozenset({"otc", "boats", "overnight"})  # where none of our stocks is traded
 CURRENCIES = ("USD",)
 ADJUSTMENTS = frozenset({"raw", "split", "dividend", "spin-off", "all"})
-_DAYS = Timeframe(length=1, unit="D")
 
 # --- the latest --------------------------------------------------------------------------------
 
@@ -123,26 +122,27 @@ def _page(call: Call, symbols: list[str], maker: Maker) -> tuple[dict[str, list[
 
 
 def _bars(call: Call, descending: bool) -> Chunks:
-    market, moment, frame = call.market, call.moment, timeframe(call.query)
-    adjust = _adjustment(call)
+    frame, adjust = timeframe(call.query), _adjustment(call)
+    market, moment = call.market, call.moment
 
-    def chunks(symbol: str, window: Window) -> Iterator[Chunk]:
-        found = periods(market, moment, frame, window, descending=descending)
-        for first_day, sessions in found:
-            if frame.intraday:
-                (session,) = sessions
-                bars = market.stock_bars(symbol, session, played(moment, session))
-                origin = session.open
-                bars = frame.cut(adjust(symbol, session, bars), session)
-            else:
-                days = [
-                    adjust(symbol, s, day_bars(market, symbol, s, played(moment, s)))
-                    for s in sessions
-                ]
-                origin, bars = midnight_of(first_day), one_bar(joined(days))
+    def within_days(symbol: str, window: Window) -> Iterator[Chunk]:
+        for (session,) in sessions_by(date_of, market, moment, frame, window, descending):
+            bars = market.stock_bars(symbol, session, played(moment, session))
+            bars = frame.cut(adjust(symbol, [session], bars), session)
+            yield _chunk(session.open, bars, 1)
+
+    def of_days(symbol: str, window: Window) -> Iterator[Chunk]:
+        for sessions in sessions_by(frame.batch, market, moment, frame, window, descending):
+            days = [market.day_bar(symbol, s, played(moment, s)) for s in sessions]
+            periods = [frame.period(session.date) for session in sessions]
+            origin = midnight_of(periods[0])
+            minute = [(midnight_of(period) - origin) // MINUTE for period in periods]
+            bars = adjust(symbol, sessions, stacked(days, np.array(minute)))
+            if frame.unit != "D":
+                bars = merged(bars, bars.minute)
             yield _chunk(origin, bars, len(sessions))
 
-    return chunks
+    return within_days if frame.intraday else of_days
 
 
 def _chunk(origin: dt.datetime, bars: Bars, sessions: int) -> Chunk:
@@ -161,7 +161,7 @@ def _by_the_minute(
         market, moment = call.market, call.moment
 
         def chunks(symbol: str, window: Window) -> Iterator[Chunk]:
-            for _, (session,) in periods(market, moment, _DAYS, window, descending=descending):
+            for (session,) in sessions_by(date_of, market, moment, DAYS, window, descending):
                 minutes = np.arange(played(moment, session) + 1)
 
                 def rows(first: int, end: int, session: Session = session) -> list[View]:
@@ -174,7 +174,7 @@ def _by_the_minute(
     return maker
 
 
-def _adjustment(call: Call) -> Callable[[str, Session, Bars], Bars]:
+def _adjustment(call: Call) -> Callable[[str, list[Session], Bars], Bars]:
     """Prices of before a split or a dividend as if it had been then; in today's shares."""
     asked = {word.strip() for word in (call.query.get("adjustment") or "raw").split(",")}
     if not asked <= ADJUSTMENTS:
@@ -185,15 +185,19 @@ def _adjustment(call: Call) -> Callable[[str, Session, Bars], Bars]:
     splits, dividends = bool(asked & {"split", "all"}), bool(asked & {"dividend", "all"})
     actions, today = call.market.actions, call.moment.session.index
 
-    def adjust(symbol: str, session: Session, bars: Bars) -> Bars:
-        price = volume = 1.0
+    def adjust(symbol: str, sessions: list[Session], bars: Bars) -> Bars:
+        """Rows are the sessions' in turn, or all of one session."""
+        if not actions.all or not (splits or dividends):
+            return bars
+        price = volume = np.ones(len(sessions))
+        days = [session.index for session in sessions]
         if splits:
-            then = actions.split_factor(symbol, session.index)
+            then = np.array([actions.split_factor(symbol, day) for day in days])
             price = actions.split_factor(symbol, today) / then
             volume = 1 / price
         if dividends:
-            then = actions.dividend_factor(symbol, session.index)
-            price *= actions.dividend_factor(symbol, today) / then
+            then = np.array([actions.dividend_factor(symbol, day) for day in days])
+            price = price * actions.dividend_factor(symbol, today) / then
         return scaled(bars, price, volume)
 
     return adjust

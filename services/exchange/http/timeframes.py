@@ -61,6 +61,11 @@ class Timeframe(msgspec.Struct, frozen=True, kw_only=True):
             return dt.date(months // 12, months % 12 + 1, 1)
         return period + (_WEEK if self.unit == "W" else _DAY)
 
+    def batch(self, date: dt.date) -> tuple[int, int]:
+        """Of bars of days and more: the run of periods that are made together."""
+        first = self.period(date)
+        return (first.year, first.month if self.unit == "D" else 0)
+
     def cut(self, bars: Bars, session: Session) -> Bars:
         """The session's bars put together by the clock; a bar begins where its interval does."""
         if self.minutes == 1 or not len(bars.minute):
@@ -70,6 +75,14 @@ class Timeframe(msgspec.Struct, frozen=True, kw_only=True):
         number = (bars.minute + offset) // self.minutes
         made = merged(bars, number)
         return made._replace(minute=(made.minute + offset) // self.minutes * self.minutes - offset)
+
+
+DAYS = Timeframe(length=1, unit="D")
+
+
+def date_of(date: dt.date) -> dt.date:
+    """The key of runs of a single session."""
+    return date
 
 
 def timeframe(query: Query) -> Timeframe:

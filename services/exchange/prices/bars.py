@@ -29,6 +29,9 @@ class Bars(NamedTuple):
         """Rows first to end − 1."""
         return Bars._make(column[first:end] for column in self)
 
+    def at(self, rows: Ints) -> Bars:
+        return Bars._make(column[rows] for column in self)
+
 
 _NOTHING, _NONE = np.empty(0), np.empty(0, dtype=np.int64)
 NO_BARS = Bars(
@@ -80,6 +83,47 @@ def merged(bars: Bars, group: Ints) -> Bars:
     )
 
 
+class DayBar(NamedTuple):
+    """A session, or as much of it as has passed, as plain numbers: cheap to keep many of."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+    vwap: float
+
+
+def day_bar(path: Floats, volume: Floats) -> DayBar:
+    """What its minute bars come to. `path` has one price more than `volume` has minutes."""
+    shares = float(volume.sum())
+    return DayBar(
+        open=float(path[0]),
+        high=float(path.max()),
+        low=float(path.min()),
+        close=float(path[-1]),
+        volume=shares,
+        trades=int(np.maximum(1, volume // SHARES_PER_TRADE).sum()),
+        vwap=float((path[:-1] + path[1:]) @ volume) / (2 * shares),
+    )
+
+
+def stacked(days: list[DayBar], minute: Ints) -> Bars:
+    """Days as rows, each at its minute after some origin."""
+    table = np.array(days)
+    return Bars(
+        minute=minute,
+        open=table[:, 0],
+        high=table[:, 1],
+        low=table[:, 2],
+        close=table[:, 3],
+        volume=table[:, 4],
+        trades=table[:, 5].astype(np.int64),
+        vwap=table[:, 6],
+    )
+
+
 def one_bar(bars: Bars) -> Bars:
     """All of them as a single bar."""
     return merged(bars, np.zeros(len(bars.minute), dtype=np.int64))
@@ -90,10 +134,8 @@ def joined(parts: list[Bars]) -> Bars:
     return Bars._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def scaled(bars: Bars, price: float, volume: float) -> Bars:
-    """Prices and volumes multiplied, as an adjustment for splits and dividends does."""
-    if price == volume == 1.0:
-        return bars
+def scaled(bars: Bars, price: Floats, volume: Floats) -> Bars:
+    """Prices and volumes multiplied, by one factor a row or one for all, as adjustments do."""
     return bars._replace(
         open=bars.open * price,
         high=bars.high * price,

@@ -16,7 +16,7 @@ import numpy as np
 from libs.common.symbols import parse_option_symbol, underlying_of
 from services.exchange.prices import bars, chains, trades, volatility
 from services.exchange.prices.actions import Action, Actions
-from services.exchange.prices.bars import Bars
+from services.exchange.prices.bars import Bars, DayBar
 from services.exchange.prices.calendar import Calendar, Session
 from services.exchange.prices.chains import Chain, Levels, Quotes
 from services.exchange.prices.draws import key_of, uniform
@@ -28,6 +28,7 @@ from services.exchange.prices.trades import OptionTrades
 STOCK_SPREAD_SHARE = 0.00005  # half a basis point on each side
 CHAINS_KEPT = 64
 SESSION_QUOTES_KEPT = 4096
+DAY_BARS_KEPT = 32_768
 DAYS_BEFORE = SHORT_WINDOW + 1  # sessions of returns that the first one needs before it
 
 
@@ -85,6 +86,7 @@ class Market:
         self._closing = lru_cache(maxsize=CHAINS_KEPT)(self._closing_of)
         self._session_quotes = lru_cache(maxsize=SESSION_QUOTES_KEPT)(self._session_quotes_of)
         self._chain = lru_cache(maxsize=CHAINS_KEPT)(self._chain_of)
+        self._day_bar = lru_cache(maxsize=DAY_BARS_KEPT)(self._day_bar_of)
         self.option_trades = lru_cache(maxsize=CHAINS_KEPT)(self._option_trades_of)
 
     @property
@@ -112,8 +114,9 @@ class Market:
         for symbol in self.history.symbols:
             self._paths.forget(symbol)
         self.listings.forget()
-        for cache in (self._session_quotes, self._closing, self._chain, self.option_trades):
+        for cache in (self._session_quotes, self._closing, self._chain, self._day_bar):
             cache.cache_clear()
+        self.option_trades.cache_clear()
 
     def moment(self, now: dt.datetime) -> Moment:
         """Before an open: the close of the session before. After the data's end: its close."""
@@ -214,6 +217,19 @@ class Market:
     def stock_bars(self, symbol: str, session: Session, minutes: int) -> Bars:
         """The session's first `minutes` whole minutes."""
         return bars.minute_bars(self.path(symbol, session), self.volume(symbol, session), minutes)
+
+    def day_bar(self, symbol: str, session: Session, minute: int) -> DayBar:
+        """The session up to that minute; at its first price a bar of that alone."""
+        if minute >= session.minutes:
+            return self._day_bar(symbol, session.index)
+        path, volume = self.path(symbol, session), self.volume(symbol, session)
+        if minute == 0:
+            return bars.day_bar(path[[0, 0]], volume[:1])
+        return bars.day_bar(path[: minute + 1], volume[:minute])
+
+    def _day_bar_of(self, symbol: str, day: int) -> DayBar:
+        session = self.calendar.session(day)
+        return bars.day_bar(self.path(symbol, session), self.volume(symbol, session))
 
     def contract_trades(self, symbol: str, session: Session) -> OptionTrades | None:
         """One contract's, as a single column; None when it was not listed then."""
