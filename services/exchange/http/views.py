@@ -287,7 +287,7 @@ def asset_view(symbol: str) -> View:
         "shortable": False,
         "easy_to_borrow": False,
         "borrow_status": "hard_to_borrow",
-        "fractionable": False,
+        "fractionable": True,
         "attributes": ["has_options"],
     }
 
