@@ -125,10 +125,11 @@ def page(
             continue
         for chunk in chunks(symbol, window):
             first, end = chunk.within(window)
+            enough = sessions >= SESSIONS_PER_PAGE_MAX and found
             sessions += chunk.sessions
             if first >= end:
                 continue
-            if left == 0 or (sessions > SESSIONS_PER_PAGE_MAX and found):
+            if left == 0 or enough:
                 return found, token
             if request.descending:
                 kept = max(first, end - left)
