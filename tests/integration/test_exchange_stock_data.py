@@ -219,12 +219,16 @@ def test_what_alpaca_does_not_take_is_refused_and_named(
     assert named in answer.json()["message"]
 
 
-def test_what_is_of_other_venues_or_kinds_is_not_there(desk: Desk) -> None:
-    request = StockLatestQuoteRequest(symbol_or_symbols="KO", feed=DataFeed.OTC)
-    assert desk.stocks.get_stock_latest_quote(request) == {}
+def test_every_feed_shows_the_same_and_other_kinds_of_assets_are_not_there(desk: Desk) -> None:
+    quotes = [
+        desk.stocks.get_stock_latest_quote(
+            StockLatestQuoteRequest(symbol_or_symbols="KO", feed=feed)
+        )
+        for feed in DataFeed
+    ]
+    assert quotes == [quotes[0]] * len(DataFeed)
     refused = desk.served.ask("GET", "/v2/stocks/trades", params={"symbols": "BTC/USD"})
     assert (refused.status_code, refused.json()["message"]) == (400, "invalid symbol: BTC/USD")
-    assert desk.served.get("/v2/stocks/trades", symbols="KO", feed="boats")["trades"] == {}
     with pytest.raises(APIError) as refusal:
         desk.trading.get_asset("BTC/USD")
     assert refusal.value.status_code == 404

@@ -39,6 +39,22 @@ def option_snapshots(
     return {contracts[row].symbol: view for row, view in zip(rows, views, strict=True)}
 
 
+def of_the_minute(market: Market, chain: Chain, rows: list[int], moment: Moment) -> dict[str, View]:
+    """The rows' quotes, and the trades of this very minute, by symbol: what a stream sends."""
+    stamp = moment_stamp(moment)
+    columns = _Columns(chain, rows)
+    views: list[View] = [{} for _ in rows]
+    trades = market.option_trades(chain.listing.underlying, moment.session).columns(rows)
+    latest = trades.latest(moment.minute)
+    now = latest._replace(trades=np.where(latest.minute == moment.minute, latest.trades, 0))
+    _put(views, "latestTrade", option_trade_rows, moment.session.open, now)
+    for place, view in enumerate(views):
+        if columns.has_quote[place]:
+            view["latestQuote"] = columns.quote(place, stamp)
+    contracts = chain.listing.contracts
+    return {contracts[row].symbol: view for row, view in zip(rows, views, strict=True)}
+
+
 def traded(market: Market, listing: Listing, rows: list[int], moment: Moment) -> list[View]:
     """Of each row what there is of latestTrade, minuteBar, dailyBar and prevDailyBar.
 

@@ -40,7 +40,6 @@ from services.exchange.prices.market import Market, Moment
 
 HISTORY_FEEDS = ("sip", "iex", "otc", "boats")
 LATEST_FEEDS = (*HISTORY_FEEDS, "delayed_sip", "overnight")
-FEEDS_OF_OTHERS = frozenset({"otc", "boats", "overnight"})  # where none of our stocks is traded
 CURRENCIES = ("USD",)
 ADJUSTMENTS = frozenset({"raw", "split", "dividend", "spin-off", "all"})
 
@@ -82,8 +81,7 @@ def snapshot(call: Call) -> Any:
 
 def _found(call: Call, symbols: list[str], look: Look) -> dict[str, View]:
     """By symbol; without those that there is nothing of."""
-    if _elsewhere(call, LATEST_FEEDS):
-        return {}
+    _check_feed(call, LATEST_FEEDS)
     market, moment = call.market, call.moment
     views = {s: look(market, s, moment) for s in symbols if s in market.history}
     return {symbol: view for symbol, view in views.items() if view is not None}
@@ -116,8 +114,7 @@ def _page(call: Call, symbols: list[str], maker: Maker) -> tuple[dict[str, list[
     request = history_request(call)
     chunks = maker(call, request.descending)
     _check_asof(call)
-    if _elsewhere(call, HISTORY_FEEDS):
-        return {}, None
+    _check_feed(call, HISTORY_FEEDS)
     return page(request, [s for s in symbols if s in call.market.history], chunks)
 
 
@@ -226,8 +223,9 @@ def _check(symbol: str) -> None:
         raise malformed(f"invalid symbol: {symbol[:40]}")
 
 
-def _elsewhere(call: Call, feeds: tuple[str, ...]) -> bool:
-    return q.choice(call.query, "feed", feeds, "sip") in FEEDS_OF_OTHERS
+def _check_feed(call: Call, feeds: tuple[str, ...]) -> None:
+    """Each of them shows the same prices."""
+    q.choice(call.query, "feed", feeds, "sip")
 
 
 def _currency(call: Call) -> View:

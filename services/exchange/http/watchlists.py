@@ -46,7 +46,7 @@ def create(call: Call) -> Any:
         raise unprocessable(f"at most {WATCHLISTS_MAX} watchlists")
     now = call.moment.now
     made = Watchlist(
-        id=call.books.new_id("watchlist"),
+        id=call.books.new_id(),
         name=wanted.name,
         created_at=now,
         updated_at=now,
