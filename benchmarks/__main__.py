@@ -17,6 +17,7 @@ from benchmarks import (
     chain,
     exchange_chains,
     exchange_orders,
+    exchange_pages,
     exchange_steps,
     greeks,
     planner_process,
@@ -32,6 +33,7 @@ BENCHMARKS: tuple[Callable[[], list[Result]], ...] = (
     exchange_chains.run,
     exchange_orders.run,
     exchange_steps.run,
+    exchange_pages.run,
 )
 
 

@@ -39,6 +39,13 @@ CORRECTIONS = (
         "date",
         "the document's own example of the schema has 2019-08-01; alpaca-py: date: Optional[date]",
     ),
+    Correction(
+        TRADING_FILE,
+        "/components/schemas/CorporateActionCaType/enum",
+        ["Spinoff", "Merger", "Split", "Reorg", "Dividend"],
+        ["spinoff", "merger", "split", "reorg", "dividend"],
+        "alpaca-py sends and reads lower case: CorporateActionType.DIVIDEND = 'dividend'",
+    ),
 )
 UNDOCUMENTED = (
     Undocumented(400, ("code", "message"), "malformed JSON is answered with 40010000"),

@@ -13,16 +13,22 @@ from typing import Any
 import numpy as np
 from alpaca.common.exceptions import APIError
 from alpaca.data.historical import OptionHistoricalDataClient, StockHistoricalDataClient
+from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.requests import (
+    CorporateActionsRequest,
+    OptionBarsRequest,
     OptionChainRequest,
     OptionLatestQuoteRequest,
     OptionLatestTradeRequest,
     OptionSnapshotRequest,
+    OptionTradesRequest,
     StockBarsRequest,
     StockLatestBarRequest,
     StockLatestQuoteRequest,
     StockLatestTradeRequest,
+    StockQuotesRequest,
     StockSnapshotRequest,
+    StockTradesRequest,
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from alpaca.trading.client import TradingClient
@@ -33,9 +39,10 @@ from alpaca.trading.enums import (
     QueryOrderStatus,
     TimeInForce,
 )
-from alpaca.trading.models import Order
+from alpaca.trading.models import Order, Watchlist
 from alpaca.trading.requests import (
     ClosePositionRequest,
+    CreateWatchlistRequest,
     GetAssetsRequest,
     GetCalendarRequest,
     GetOptionContractsRequest,
@@ -51,6 +58,7 @@ from alpaca.trading.requests import (
     StopOrderRequest,
     TakeProfitRequest,
     TrailingStopOrderRequest,
+    UpdateWatchlistRequest,
 )
 
 from tests.conformity.recorder import Endpoint, Recorder
@@ -70,7 +78,9 @@ class Player:
         self.trading = TradingClient(KEY, SECRET, url_override=served.url)
         self.stocks = StockHistoricalDataClient(KEY, SECRET, url_override=served.url)
         self.options = OptionHistoricalDataClient(KEY, SECRET, url_override=served.url)
-        sessions = [client._session for client in (self.trading, self.stocks, self.options)]
+        self.actions = CorporateActionsClient(KEY, SECRET, url_override=served.url)
+        clients = (self.trading, self.stocks, self.options, self.actions)
+        sessions = [client._session for client in clients]
         for session in (*sessions, served.session):
             session.hooks["response"].append(recorder)
         self._sessions = sessions
@@ -327,7 +337,8 @@ def _contract(p: Player) -> object:
 def _bars(p: Player) -> object:
     now = p.trading.get_clock().timestamp
     for timeframe in (
-        TimeFrame.Day, TimeFrame.Hour, TimeFrame.Minute, TimeFrame(15, TimeFrameUnit.Minute)
+        TimeFrame.Day, TimeFrame.Hour, TimeFrame.Minute, TimeFrame(15, TimeFrameUnit.Minute),
+        TimeFrame.Week, TimeFrame(3, TimeFrameUnit.Month),
     ):  # fmt: skip
         p.stocks.get_stock_bars(
             StockBarsRequest(
@@ -383,6 +394,49 @@ def _set_fault(p: Player) -> str:
     return str(p.raw("POST", "/sim/faults", json=rule)["id"])
 
 
+def _history_of(p: Player, request: Any, symbols: list[str], **more: Any) -> Any:
+    """What there was of those symbols in the last days, as a request of the SDK."""
+    now = p.trading.get_clock().timestamp
+    return request(
+        symbol_or_symbols=symbols, start=now - dt.timedelta(days=3), end=now, limit=900, **more
+    )
+
+
+def _alone(what: str, **query: Any) -> Callable[[Player], object]:
+    """An endpoint of a single stock, which the SDK has no method for."""
+    return lambda p: p.raw("GET", f"/v2/stocks/{p.symbol()}/{what}", params=query)
+
+
+def _watchlist(p: Player) -> Watchlist:
+    """One made for the occasion; an older one goes, for there may be only so many."""
+    for old in p.trading.get_watchlists()[:-3]:
+        p.trading.delete_watchlist_by_id(old.id)
+    name = f"list {p.rng.integers(10**9)}"
+    made = p.trading.create_watchlist(CreateWatchlistRequest(name=name, symbols=["KO"]))
+    assert isinstance(made, Watchlist)
+    return made
+
+
+def _by_name(p: Player, method: str, **how: Any) -> object:
+    name = _watchlist(p).name
+    return p.raw(method, "/v2/watchlists:by_name", params={"name": name}, **how)
+
+
+def _announcements(p: Player) -> Any:
+    """Read as the SDK reads them; its method warns that it is deprecated."""
+    _announce(p)
+    today = p.trading.get_clock().timestamp.date()
+    query = {"ca_types": "dividend,split", "since": today, "until": today + dt.timedelta(days=60)}
+    return p.trading.get("/corporate_actions/announcements", query)
+
+
+def _actions(p: Player) -> object:
+    p.attempt(_announce)
+    today = p.trading.get_clock().timestamp.date()
+    request = CorporateActionsRequest(start=today, end=today + dt.timedelta(days=60))
+    return p.actions.get_corporate_actions(request)
+
+
 def _latest(request: Any) -> Any:
     return request(symbol_or_symbols=list(SYMBOLS))
 
@@ -432,6 +486,59 @@ EXERCISES: dict[Endpoint, Callable[[Player], object]] = {
         _latest(StockLatestBarRequest)
     ),
     ("GET", "/v2/stocks/bars"): _bars,
+    ("GET", "/v2/watchlists"): lambda p: p.trading.get_watchlists(),
+    ("POST", "/v2/watchlists"): _watchlist,
+    ("GET", "/v2/watchlists/{watchlist_id}"): lambda p: p.trading.get_watchlist_by_id(
+        _watchlist(p).id
+    ),
+    ("PUT", "/v2/watchlists/{watchlist_id}"): lambda p: p.trading.update_watchlist_by_id(
+        _watchlist(p).id, UpdateWatchlistRequest(symbols=["AAPL", "MSFT"])
+    ),
+    ("POST", "/v2/watchlists/{watchlist_id}"): lambda p: p.trading.add_asset_to_watchlist_by_id(
+        _watchlist(p).id, "AAPL"
+    ),
+    ("DELETE", "/v2/watchlists/{watchlist_id}"): lambda p: p.trading.delete_watchlist_by_id(
+        _watchlist(p).id
+    ),
+    ("DELETE", "/v2/watchlists/{watchlist_id}/{symbol}"): lambda p: (
+        p.trading.remove_asset_from_watchlist_by_id(_watchlist(p).id, "KO")
+    ),
+    ("GET", "/v2/watchlists:by_name"): lambda p: _by_name(p, "GET"),
+    ("PUT", "/v2/watchlists:by_name"): lambda p: _by_name(p, "PUT", json={"symbols": ["MSFT"]}),
+    ("POST", "/v2/watchlists:by_name"): lambda p: _by_name(p, "POST", json={"symbol": "AAPL"}),
+    ("DELETE", "/v2/watchlists:by_name"): lambda p: _by_name(p, "DELETE"),
+    ("GET", "/v2/corporate_actions/announcements"): _announcements,
+    ("GET", "/v2/corporate_actions/announcements/{id}"): lambda p: (
+        p.trading.get_corporate_announcement_by_id(_announcements(p)[0]["id"])
+    ),
+    ("GET", "/v1/corporate-actions"): _actions,
+    ("GET", "/v2/stocks/quotes"): lambda p: p.stocks.get_stock_quotes(
+        _history_of(p, StockQuotesRequest, list(SYMBOLS))
+    ),
+    ("GET", "/v2/stocks/trades"): lambda p: p.stocks.get_stock_trades(
+        _history_of(p, StockTradesRequest, list(SYMBOLS))
+    ),
+    ("GET", "/v2/stocks/{symbol}/snapshot"): _alone("snapshot", currency="USD"),
+    ("GET", "/v2/stocks/{symbol}/quotes/latest"): _alone("quotes/latest"),
+    ("GET", "/v2/stocks/{symbol}/trades/latest"): _alone("trades/latest"),
+    ("GET", "/v2/stocks/{symbol}/bars/latest"): _alone("bars/latest", feed="iex"),
+    ("GET", "/v2/stocks/{symbol}/quotes"): _alone("quotes", limit=50),
+    ("GET", "/v2/stocks/{symbol}/trades"): _alone("trades", limit=50, sort="desc"),
+    ("GET", "/v2/stocks/{symbol}/bars"): _alone("bars", timeframe="1Min", adjustment="all"),
+    ("GET", "/v2/stocks/meta/exchanges"): lambda p: p.raw("GET", "/v2/stocks/meta/exchanges"),
+    ("GET", "/v2/stocks/meta/conditions/{ticktype}"): lambda p: p.raw(
+        "GET", "/v2/stocks/meta/conditions/trade", params={"tape": "C"}
+    ),
+    ("GET", "/v1beta1/options/bars"): lambda p: p.options.get_option_bars(
+        _history_of(p, OptionBarsRequest, _some_contracts(p), timeframe=TimeFrame.Hour)
+    ),
+    ("GET", "/v1beta1/options/trades"): lambda p: p.options.get_option_trades(
+        _history_of(p, OptionTradesRequest, _some_contracts(p))
+    ),
+    ("GET", "/v1beta1/options/meta/exchanges"): lambda p: p.options.get_option_exchange_codes(),
+    ("GET", "/v1beta1/options/meta/conditions/{ticktype}"): lambda p: p.raw(
+        "GET", "/v1beta1/options/meta/conditions/quote"
+    ),
     ("GET", "/v1beta1/options/snapshots"): lambda p: p.options.get_option_snapshot(
         OptionSnapshotRequest(symbol_or_symbols=_some_contracts(p))
     ),

@@ -97,6 +97,7 @@ class Served:
             ],
             "orders": self.get("/v2/orders", status="all", limit=500),
             "activities": self.get("/v2/account/activities"),
+            "watchlists": self.get("/v2/watchlists"),
         }
 
 

@@ -404,7 +404,7 @@ def test_no_query_whatever_breaks_an_endpoint(exchange: Running) -> None:
 
 
 def test_what_is_not_offered_says_so(exchange: Running) -> None:
-    assert "not offered" in exchange.get("/v2/watchlists").json()["message"]
+    assert "not offered" in exchange.get("/v2/stocks/auctions").json()["message"]
     client = exchange.trading()
     body = {"order_class": "mleg", "qty": 1, "type": "market", "time_in_force": "day"}
     with pytest.raises(APIError) as refusal:

@@ -326,46 +326,76 @@ def test_corrections_and_cancels_are_registered_with_trades(
         assert isinstance(stream.take(), Trade)
 
 
-@pytest.mark.parametrize("what", ["trades", "quotes"])
-def test_each_option_subscription_begins_and_ends(
-    exchange: Served, subscribed: Callable[[str], None], caplog: pytest.LogCaptureFixture, what: str
+def minute_of(served: Served, stream: Stream) -> tuple[list[Trade], Quote]:
+    """The next minute's trades, and the quote that comes after them: of one contract a minute."""
+    step(served)
+    trades: list[Trade] = []
+    while isinstance(message := stream.take(), Trade):
+        trades.append(message)
+    assert isinstance(message, Quote)
+    return trades, message
+
+
+def test_option_quotes_begin_and_end(
+    exchange: Served, subscribed: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     stays, goes = contracts(exchange, 2)
     sdk = options(exchange)
-    other = "quotes" if what == "trades" else "trades"
-    with running(sdk, lambda s: getattr(sdk, f"subscribe_{other}")(s.handler, stays)) as stream:
+    with running(sdk, lambda s: sdk.subscribe_quotes(s.handler, stays)) as stream:
         subscribed(stays)
-        getattr(sdk, f"subscribe_{what}")(stream.handler, goes)
+        sdk.subscribe_quotes(stream.handler, goes)
         subscribed(goes)
         step(exchange)
         assert {message.symbol for message in stream.take_many(2)} == {stays, goes}
-
         caplog.clear()
-        getattr(sdk, f"unsubscribe_{what}")(goes)
+        sdk.unsubscribe_quotes(goes)
         subscribed(stays)
-        step(exchange)
-        assert stream.take().symbol == stays
-        step(exchange)
-        assert stream.take().symbol == stays
+        for _ in range(2):
+            step(exchange)
+            assert stream.take().symbol == stays
+        assert stream.nothing_waits()
+
+
+def test_option_trades_begin_and_end(
+    exchange: Served, subscribed: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A contract trades a few times a day: of many, one does soon."""
+    quoted, *traded = contracts(exchange, 41)
+    sdk = options(exchange)
+    with running(sdk, lambda s: sdk.subscribe_quotes(s.handler, quoted)) as stream:
+        subscribed(quoted)
+        sdk.subscribe_trades(stream.handler, *traded)
+        subscribed(traded[-1])
+        heard = [trade for _ in range(30) for trade in minute_of(exchange, stream)[0]]
+        assert heard
+        assert {trade.symbol for trade in heard} <= set(traded)
+        caplog.clear()
+        sdk.unsubscribe_trades(*traded)
+        subscribed(quoted)
+        assert [minute_of(exchange, stream)[0] for _ in range(30)] == [[]] * 30
         assert stream.nothing_waits()
 
 
 def test_option_numbers_are_what_rest_shows(
     exchange: Served, subscribed: Callable[[str], None]
 ) -> None:
-    (symbol,) = contracts(exchange, 1)
+    symbols = contracts(exchange, 40)
     sdk = options(exchange)
     with running(
         sdk,
-        lambda s: sdk.subscribe_trades(s.handler, symbol),
-        lambda s: sdk.subscribe_quotes(s.handler, symbol),
+        lambda s: sdk.subscribe_trades(s.handler, *symbols),
+        lambda s: sdk.subscribe_quotes(s.handler, symbols[0]),
     ) as stream:
-        subscribed(f"quotes: ['{symbol}']")
-        step(exchange)
-        trade, quote = stream.take_many(2)
-        shown = exchange.get("/v1beta1/options/snapshots", symbols=symbol)["snapshots"][symbol]
-        assert trade.price == shown["latestTrade"]["p"]
-        latest = shown["latestQuote"]
+        subscribed(f"quotes: ['{symbols[0]}']")
+        trades: list[Trade] = []
+        while not trades:
+            trades, quote = minute_of(exchange, stream)
+        shown = exchange.get("/v1beta1/options/snapshots", symbols=",".join(symbols))["snapshots"]
+        for trade in trades:
+            last = shown[trade.symbol]["latestTrade"]
+            assert (trade.price, trade.size) == (last["p"], last["s"])
+            assert trade.timestamp == dt.datetime.fromisoformat(last["t"])
+        latest = shown[symbols[0]]["latestQuote"]
         assert (quote.bid_price, quote.ask_price) == (latest["bp"], latest["ap"])
         assert (quote.bid_size, quote.ask_size) == (latest["bs"], latest["as"])
         assert quote.timestamp == dt.datetime.fromisoformat(latest["t"])

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from services.exchange.http import account, market_data, option_contracts, sim, sim_faults, trading
+from typing import Any
+
+from services.exchange.engine.refusals import Refusal, malformed
+from services.exchange.http import (
+    account,
+    corporate_actions,
+    market_meta,
+    option_contracts,
+    option_data,
+    sim,
+    sim_faults,
+    stock_data,
+    trading,
+    watchlists,
+)
 from services.exchange.http.app import DATA, SIM
-from services.exchange.http.call import Endpoints
+from services.exchange.http.call import Call, Endpoint, Endpoints
 from services.exchange.http.openapi import OPENAPI_PATH, openapi_endpoint
 from services.exchange.http.routes import Route, Routes
 
@@ -13,16 +27,31 @@ TRADING |= {
     ("GET", "/v2/options/contracts"): option_contracts.contracts,
     ("GET", "/v2/options/contracts/{symbol}"): option_contracts.contract,
 }
+TRADING |= watchlists.ENDPOINTS | corporate_actions.TRADING
+
+
+def _of_market_data(endpoint: Endpoint) -> Endpoint:
+    """That API answers a wrong parameter with 400 where the trading API answers with 422."""
+
+    def answer(call: Call) -> Any:
+        try:
+            return endpoint(call)
+        except Refusal as refusal:
+            if refusal.status == 422:
+                raise malformed(refusal.message) from None
+            raise
+
+    return answer
+
+
 MARKET_DATA: Endpoints = {
-    ("GET", "/v2/stocks/snapshots"): market_data.stock_snapshots,
-    ("GET", "/v2/stocks/quotes/latest"): market_data.latest_quotes,
-    ("GET", "/v2/stocks/trades/latest"): market_data.latest_trades,
-    ("GET", "/v2/stocks/bars/latest"): market_data.latest_bars,
-    ("GET", "/v2/stocks/bars"): market_data.bars,
-    ("GET", "/v1beta1/options/snapshots"): market_data.symbol_snapshots,
-    ("GET", "/v1beta1/options/snapshots/{underlying}"): market_data.chain_snapshots,
-    ("GET", "/v1beta1/options/quotes/latest"): market_data.latest_option_quotes,
-    ("GET", "/v1beta1/options/trades/latest"): market_data.latest_option_trades,
+    where: _of_market_data(endpoint)
+    for where, endpoint in (
+        stock_data.ENDPOINTS
+        | option_data.ENDPOINTS
+        | market_meta.ENDPOINTS
+        | corporate_actions.MARKET_DATA
+    ).items()
 }
 
 

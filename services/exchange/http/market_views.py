@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from services.exchange.http.views import rfc3339
+from services.exchange.prices.bars import Bars, Ints, stacked
 from services.exchange.prices.calendar import NEW_YORK, Session
-from services.exchange.prices.chains import Chain
 from services.exchange.prices.draws import key_of, uniform
-from services.exchange.prices.history import Floats
 from services.exchange.prices.market import Market, Moment
 
 View = dict[str, Any]
@@ -23,36 +22,17 @@ def moment_stamp(moment: Moment) -> str:
     return rfc3339(moment.session.open + moment.minute * MINUTE)
 
 
-# --- stocks ------------------------------------------------------------------------------------
+def midnight_of(date: dt.date) -> dt.datetime:
+    """New York's midnight in UTC: the time of bars of a day and more."""
+    return dt.datetime.combine(date, dt.time(), NEW_YORK).astimezone(dt.UTC)
 
 
 def trade_view(market: Market, symbol: str, moment: Moment) -> View:
-    number = moment.session.index * 1000 + moment.minute
-    return {
-        "t": moment_stamp(moment),
-        "x": "V",
-        "p": round(market.last(symbol, moment), 4),
-        "s": _size(market, symbol, number, "trade"),
-        "c": ["@"],
-        "i": number,
-        "z": "C",
-    }
+    return trade_rows(market, symbol, moment.session, np.array([moment.minute]))[0]
 
 
 def quote_view(market: Market, symbol: str, moment: Moment) -> View:
-    quote = market.stock_quote(symbol, moment)
-    number = moment.session.index * 1000 + moment.minute
-    return {
-        "t": moment_stamp(moment),
-        "ax": "V",
-        "ap": quote.ask,
-        "as": _size(market, symbol, number, "ask"),
-        "bx": "V",
-        "bp": quote.bid,
-        "bs": _size(market, symbol, number, "bid"),
-        "c": ["R"],
-        "z": "C",
-    }
+    return quote_rows(market, symbol, moment.session, np.array([moment.minute]))[0]
 
 
 def snapshot_view(market: Market, symbol: str, moment: Moment) -> View:
@@ -71,114 +51,78 @@ def last_minute_bar(market: Market, symbol: str, moment: Moment) -> View | None:
     """The bar of the last whole minute; None in a session's first."""
     if moment.minute == 0:
         return None
-    start, session = moment.minute - 1, moment.session
-    prices = market.path(symbol, session)[start : start + 2]
-    volume = market.volume(symbol, session)[start : start + 1]
-    return _bar(session.open + start * MINUTE, prices, volume)
+    bars = market.stock_bars(symbol, moment.session, moment.minute)
+    return bar_rows(moment.session.open, bars.part(moment.minute - 1, moment.minute))[0]
 
 
 def daily_bar(market: Market, symbol: str, session: Session, minute: int) -> View:
     """The session's bar up to `minute`; stamped at New York midnight as Alpaca does."""
-    prices = market.path(symbol, session)[: minute + 1]
-    midnight = dt.datetime.combine(session.date, dt.time(), NEW_YORK)
-    return _bar(midnight, prices, market.volume(symbol, session)[: max(minute, 1)])
+    day = stacked([market.day_bar(symbol, session, minute)], np.array([0]))
+    return bar_rows(midnight_of(session.date), day)[0]
 
 
-def minute_bars(
-    market: Market, symbol: str, session: Session, minute: int, length: int = 1
-) -> list[View]:
-    """Bars of `length` minutes whose every minute has passed by `minute`, oldest first."""
-    prices, volume = market.path(symbol, session), market.volume(symbol, session)
-    bars = []
-    for start in range(0, session.minutes, length):
-        end = min(start + length, session.minutes)
-        if end > minute:
-            break
-        opened = session.open + start * MINUTE
-        bars.append(_bar(opened, prices[start : end + 1], volume[start:end]))
-    return bars
+def bar_rows(origin: dt.datetime, bars: Bars) -> list[View]:
+    """Each bar at `origin` + its minute."""
+    stamps = stamps_of(origin, bars.minute, "s")
+    prices = (np.round(p, 4).tolist() for p in (bars.open, bars.high, bars.low, bars.close))
+    rows = zip(
+        stamps,
+        *prices,
+        bars.volume.astype(np.int64).tolist(),
+        bars.trades.tolist(),
+        np.round(bars.vwap, 4).tolist(),
+        strict=True,
+    )
+    return [
+        {"t": t, "o": o, "h": h, "l": low, "c": c, "v": v, "n": n, "vw": vw}
+        for t, o, h, low, c, v, n, vw in rows
+    ]
 
 
-def _bar(opened: dt.datetime, prices: Floats, volume: Floats) -> View:
-    total = int(volume.sum())
-    return {
-        "t": opened.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "o": round(float(prices[0]), 4),
-        "h": round(float(prices.max()), 4),
-        "l": round(float(prices.min()), 4),
-        "c": round(float(prices[-1]), 4),
-        "v": total,
-        "n": max(1, total // 120),
-        "vw": round(float(np.mean(prices)), 4),
-    }
+def stamps_of(origin: dt.datetime, minutes: Ints, unit: Literal["s", "us"]) -> list[str]:
+    """RFC 3339 times of `origin` + each minute, with whole seconds or microseconds."""
+    start = np.datetime64(origin.astimezone(dt.UTC).replace(tzinfo=None), unit)
+    times = start + minutes * np.timedelta64(60, "s")
+    return list(np.datetime_as_string(times, unit=unit, timezone="UTC").tolist())
 
 
-def _size(market: Market, symbol: str, number: int, what: str) -> int:
-    return 1 + int(uniform(key_of(market.seed, what, symbol), [number])[0] * 20)
+def trade_rows(market: Market, symbol: str, session: Session, minutes: Ints) -> list[View]:
+    """One trade a minute: what `trade_view` shows at that minute."""
+    numbers = session.index * 1000 + minutes
+    rows = zip(
+        stamps_of(session.open, minutes, "us"),
+        market.path(symbol, session)[minutes].tolist(),
+        _sizes(market, symbol, numbers, "trade"),
+        numbers.tolist(),
+        strict=True,
+    )
+    return [
+        {"t": t, "x": "V", "p": round(price, 4), "s": size, "c": ["@"], "i": number, "z": "C"}
+        for t, price, size, number in rows
+    ]
 
 
-# --- options -----------------------------------------------------------------------------------
-
-
-def option_snapshots(chain: Chain, rows: list[int], moment: Moment) -> dict[str, View]:
-    """Snapshots of those rows by symbol; what a contract lacks is absent, as with Alpaca."""
-    stamp = moment_stamp(moment)
-    columns = _Columns(chain, rows)
-    found: dict[str, View] = {}
-    for place, row in enumerate(rows):
-        view: View = {}
-        if columns.has_greeks[place]:
-            view["greeks"] = columns.greeks(place)
-            view["impliedVolatility"] = columns.volatility[place]
-        if columns.has_quote[place]:
-            view["latestQuote"] = columns.quote(place, stamp)
-        if columns.has_trade[place]:
-            view["latestTrade"] = columns.trade(place, stamp)
-        found[chain.listing.contracts[row].symbol] = view
-    return found
-
-
-class _Columns:
-    """The rows' numbers as Python lists: one conversion per column, not one per cell."""
-
-    def __init__(self, chain: Chain, rows: list[int]) -> None:
-        self.has_greeks = chain.has_greeks[rows].tolist()
-        self.has_quote = chain.has_quote[rows].tolist()
-        self.has_trade = chain.has_trade[rows].tolist()
-        self.volatility = np.round(chain.volatility[rows], 6).tolist()
-        g = chain.greeks
-        self._delta = np.round(g.delta[rows], 8).tolist()
-        self._gamma = np.round(g.gamma[rows], 8).tolist()
-        self._theta = np.round(g.theta[rows], 8).tolist()
-        self._vega = np.round(g.vega[rows], 8).tolist()
-        self._rho = np.round(g.rho[rows], 8).tolist()
-        self._bid = chain.quotes.bid[rows].tolist()
-        self._ask = chain.quotes.ask[rows].tolist()
-        self._value = np.maximum(np.round(chain.quotes.value[rows], 2), 0.01).tolist()
-        self._bid_size = chain.bid_size[rows].tolist()
-        self._ask_size = chain.ask_size[rows].tolist()
-
-    def greeks(self, place: int) -> View:
-        return {
-            "delta": self._delta[place],
-            "gamma": self._gamma[place],
-            "rho": self._rho[place],
-            "theta": self._theta[place],
-            "vega": self._vega[place],
+def quote_rows(market: Market, symbol: str, session: Session, minutes: Ints) -> list[View]:
+    """One quote a minute: what `quote_view` shows at that minute."""
+    quotes = market.session_quotes(symbol, session)
+    numbers = session.index * 1000 + minutes
+    rows = zip(
+        stamps_of(session.open, minutes, "us"),
+        quotes.ask[minutes].tolist(),
+        _sizes(market, symbol, numbers, "ask"),
+        quotes.bid[minutes].tolist(),
+        _sizes(market, symbol, numbers, "bid"),
+        strict=True,
+    )
+    return [
+        {
+            "t": t, "ax": "V", "ap": ask, "as": ask_size, "bx": "V", "bp": bid, "bs": bid_size,
+            "c": ["R"], "z": "C",
         }
+        for t, ask, ask_size, bid, bid_size in rows
+    ]  # fmt: skip
 
-    def quote(self, place: int, stamp: str) -> View:
-        bid = self._bid[place]
-        return {
-            "t": stamp,
-            "ax": "C",
-            "ap": self._ask[place],
-            "as": self._ask_size[place],
-            "bx": "C" if bid else "?",
-            "bp": bid,
-            "bs": self._bid_size[place] if bid else 0,
-            "c": " ",
-        }
 
-    def trade(self, place: int, stamp: str) -> View:
-        return {"t": stamp, "x": "C", "p": self._value[place], "s": 1, "c": "I"}
+def _sizes(market: Market, symbol: str, numbers: Ints, what: str) -> list[int]:
+    drawn = uniform(key_of(market.seed, what, symbol), numbers)
+    return list((1 + (drawn * 20).astype(np.int64)).tolist())

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from services.exchange.http.call import Encoded, Endpoint
-from services.exchange.http.operations import OPERATIONS, Operation, Parameter
+from services.exchange.http.described import Operation, Parameter
+from services.exchange.http.operations import OPERATIONS
 from services.exchange.http.records import Schema, schema_of, schemas
 
 OPENAPI_PATH = "/openapi.json"

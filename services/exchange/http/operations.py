@@ -6,110 +6,48 @@ that an endpoint reads and this table does not have, or has and the endpoint doe
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
-
-Kind = Literal["text", "symbols", "words", "whole", "number", "flag", "date", "instant", "uuid"]
-Method = str
-Path = str
-
-
-class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter of the query, or of the path where the path has its name in braces."""
-
-    name: str
-    kind: Kind = "text"
-    required: bool = False
-    default: str | int | bool | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None  # exclusive minimum
-    choices: tuple[str, ...] = ()
-    items_max: int | None = None
-    example: str | None = None
-    text: str = ""
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """`answer` and `body` are types in the notation of records; None: empty."""
-
-    summary: str
-    answer: str | None
-    parameters: tuple[Parameter, ...] = ()
-    body: str | None = None
-    body_required: bool = True
-    status: int = 200
-    media_type: str = "application/json"
-    refusals: tuple[int, ...] = ()  # besides those that any endpoint like it has
-    keys: bool = True  # whether the two key headers are needed
-
-
-def _whole(name: str, default: int | None, maximum: int, text: str = "") -> Parameter:
-    return Parameter(
-        name=name, kind="whole", default=default, minimum=1, maximum=maximum, text=text
-    )
-
-
-def _choice(name: str, *choices: str, default: str | None = None, text: str = "") -> Parameter:
-    return Parameter(name=name, choices=choices, default=default, text=text)
-
-
-def _symbols(name: str = "symbols", *, required: bool = False, most: int = 1000) -> Parameter:
-    return Parameter(name=name, kind="symbols", required=required, items_max=most, example="AAPL")
-
-
-PAGE_TOKEN = Parameter(name="page_token", text="next_page_token of the page before.")
-DIRECTION = _choice("direction", "asc", "desc", default="desc")
-SORT = _choice("sort", "asc", "desc", default="asc", text="By time, within each symbol.")
-NESTED = Parameter(name="nested", kind="flag", text="Legs of advanced orders inside their entry.")
-AFTER = Parameter(name="after", kind="instant", text="Exclusive.")
-UNTIL = Parameter(name="until", kind="instant", text="Exclusive.")
-START = Parameter(name="start", kind="instant", text="Inclusive; today's midnight when absent.")
-END = Parameter(name="end", kind="instant", text="Inclusive; now when absent or later.")
-START_DATE = Parameter(name="start", kind="date")
-END_DATE = Parameter(name="end", kind="date")
-STOCKS = _symbols(required=True)
-CONTRACTS = Parameter(
-    name="symbols", kind="symbols", required=True, items_max=100, example="AAPL200221C00080000"
+from services.exchange.http.data_operations import MARKET_DATA
+from services.exchange.http.described import (
+    ACCOUNT_KEY,
+    AFTER,
+    CONTRACT_FILTER,
+    CONTRACT_OR_ID,
+    DIRECTION,
+    END_DATE,
+    NESTED,
+    ORDER_ID,
+    PAGE_TOKEN,
+    START_DATE,
+    SYMBOL_OR_ID,
+    UNTIL,
+    Method,
+    Operation,
+    Parameter,
+    Path,
+    choice,
+    symbols,
+    whole,
 )
-TIMEFRAME = Parameter(
-    name="timeframe", required=True, example="1Day", text="1Min to 59Min, 1Hour to 23Hour or 1Day."
-)
-HISTORY_LIMIT = _whole("limit", 1000, 10_000, "Rows of a page, all symbols together.")
-ORDER_ID = Parameter(name="order_id", kind="uuid", required=True)
-SYMBOL_OR_ID = Parameter(name="symbol", required=True, example="AAPL", text="Symbol or asset id.")
-ACCOUNT_KEY = Parameter(name="key", required=True, text="The account's key id.")
+from services.exchange.http.list_operations import ANNOUNCEMENTS, WATCHLISTS
+
 FAULT_ID = Parameter(name="id", required=True, text="As given or answered when it was set.")
-CONTRACT_OR_ID = Parameter(
-    name="symbol", required=True, example="AAPL200221C00080000", text="Symbol or contract id."
-)
 PORTFOLIO_HISTORY = (
     Parameter(name="period", example="1M", text="A number and D, W, M or A."),
-    _choice("timeframe", "1Min", "5Min", "15Min", "1H", "1D"),
-    _choice("intraday_reporting", "market_hours", "extended_hours", "continuous"),
+    choice("timeframe", "1Min", "5Min", "15Min", "1H", "1D"),
+    choice("intraday_reporting", "market_hours", "extended_hours", "continuous"),
     Parameter(name="start", kind="instant"),
     Parameter(name="end", kind="instant"),
     Parameter(name="date_end", kind="date"),
-    _choice("pnl_reset", "no_reset", "per_day"),
+    choice("pnl_reset", "no_reset", "per_day"),
     Parameter(name="extended_hours", kind="flag"),
     Parameter(name="cashflow_types"),
-)
-CONTRACT_FILTER = (
-    Parameter(name="expiration_date", kind="date"),
-    Parameter(name="expiration_date_gte", kind="date"),
-    Parameter(name="expiration_date_lte", kind="date"),
-    Parameter(name="strike_price_gte", kind="number", maximum=10**9),
-    Parameter(name="strike_price_lte", kind="number", maximum=10**9),
-    _choice("type", "call", "put"),
-    Parameter(name="root_symbol", example="AAPL"),
 )
 ACTIVITY_FILTER = (
     Parameter(name="date", kind="date", text="Of the row; excludes after and until."),
     Parameter(name="after", kind="instant", text="When the row became visible; exclusive."),
     Parameter(name="until", kind="instant", text="When the row became visible; exclusive."),
     DIRECTION,
-    _whole("page_size", 100, 100),
+    whole("page_size", 100, 100),
     Parameter(name="page_token", text="Id of the last row of the page before."),
 )
 
@@ -120,7 +58,7 @@ TRADING: dict[tuple[Method, Path], Operation] = {
         answer="[Activity]",
         parameters=(
             Parameter(name="activity_types", kind="words", text="All when absent."),
-            _choice("category", "trade_activity", "non_trade_activity"),
+            choice("category", "trade_activity", "non_trade_activity"),
             *ACTIVITY_FILTER,
         ),
     ),
@@ -147,14 +85,24 @@ TRADING: dict[tuple[Method, Path], Operation] = {
     ("GET", "/v2/calendar"): Operation(
         summary="Sessions, half days included",
         answer="[Session]",
-        parameters=(START_DATE, END_DATE),
+        parameters=(
+            START_DATE,
+            END_DATE,
+            choice("date_type", "TRADING", "SETTLEMENT", default="TRADING"),
+        ),
     ),
     ("GET", "/v2/assets"): Operation(
         summary="The stocks that exist",
         answer="[Asset]",
         parameters=(
-            _choice("status", "active", "inactive", default="active"),
+            choice("status", "active", "inactive", default="active"),
             Parameter(name="asset_class", default="us_equity"),
+            choice(
+                "exchange", "AMEX", "ARCA", "BATS", "NYSE", "NASDAQ", "NYSEARCA", "OTC", "CRYPTO"
+            ),
+            Parameter(
+                name="attributes", example="has_options", text="Any of these, between commas."
+            ),
         ),
     ),
     ("GET", "/v2/assets/{symbol}"): Operation(
@@ -201,14 +149,14 @@ TRADING: dict[tuple[Method, Path], Operation] = {
         summary="Orders, newest first",
         answer="[Order]",
         parameters=(
-            _choice("status", "open", "closed", "all", default="open"),
-            _whole("limit", 50, 500),
+            choice("status", "open", "closed", "all", default="open"),
+            whole("limit", 50, 500),
             AFTER,
             UNTIL,
             DIRECTION,
             NESTED,
-            _symbols(),
-            _choice("side", "buy", "sell"),
+            symbols(),
+            choice("side", "buy", "sell"),
             Parameter(name="asset_class", kind="words", text="us_equity, us_option or all."),
             Parameter(name="after_order_id", kind="uuid", text="Orders newer than this one."),
             Parameter(name="before_order_id", kind="uuid", text="Orders older than this one."),
@@ -241,12 +189,13 @@ TRADING: dict[tuple[Method, Path], Operation] = {
         summary="Listed contracts, by symbol; up to next weekend unless a bound is given",
         answer="Contracts",
         parameters=(
-            _symbols("underlying_symbols"),
-            _choice("status", "active", "inactive", default="active"),
+            symbols("underlying_symbols"),
+            choice("status", "active", "inactive", default="active"),
             *CONTRACT_FILTER,
-            _choice("style", "american", "european", default="american"),
+            choice("style", "american", "european", default="american"),
             Parameter(name="ppind", kind="flag", text="In the penny programme."),
-            _whole("limit", 100, 10_000),
+            Parameter(name="show_deliverables", kind="flag"),
+            whole("limit", 100, 10_000),
             PAGE_TOKEN,
         ),
     ),
@@ -254,47 +203,6 @@ TRADING: dict[tuple[Method, Path], Operation] = {
         summary="One contract",
         answer="Contract",
         parameters=(CONTRACT_OR_ID,),
-    ),
-}
-
-MARKET_DATA: dict[tuple[Method, Path], Operation] = {
-    ("GET", "/v2/stocks/snapshots"): Operation(
-        summary="Snapshots by symbol", answer="{Snapshot}", parameters=(STOCKS,)
-    ),
-    ("GET", "/v2/stocks/quotes/latest"): Operation(
-        summary="Latest quotes", answer="LatestQuotes", parameters=(STOCKS,)
-    ),
-    ("GET", "/v2/stocks/trades/latest"): Operation(
-        summary="Latest trades", answer="LatestTrades", parameters=(STOCKS,)
-    ),
-    ("GET", "/v2/stocks/bars/latest"): Operation(
-        summary="Bars of the last whole minute", answer="LatestBars", parameters=(STOCKS,)
-    ),
-    ("GET", "/v2/stocks/bars"): Operation(
-        summary="Historical bars",
-        answer="Bars",
-        parameters=(STOCKS, TIMEFRAME, START, END, HISTORY_LIMIT, SORT, PAGE_TOKEN),
-        refusals=(501,),
-    ),
-    ("GET", "/v1beta1/options/snapshots"): Operation(
-        summary="Snapshots of contracts", answer="OptionSnapshots", parameters=(CONTRACTS,)
-    ),
-    ("GET", "/v1beta1/options/snapshots/{underlying}"): Operation(
-        summary="A page of an underlying's chain",
-        answer="OptionSnapshots",
-        parameters=(
-            Parameter(name="underlying", required=True, example="AAPL"),
-            *CONTRACT_FILTER,
-            Parameter(name="updated_since", kind="instant"),
-            _whole("limit", 100, 1000),
-            PAGE_TOKEN,
-        ),
-    ),
-    ("GET", "/v1beta1/options/quotes/latest"): Operation(
-        summary="Latest quotes of contracts", answer="LatestOptionQuotes", parameters=(CONTRACTS,)
-    ),
-    ("GET", "/v1beta1/options/trades/latest"): Operation(
-        summary="Latest trades of contracts", answer="LatestOptionTrades", parameters=(CONTRACTS,)
     ),
 }
 
@@ -396,7 +304,7 @@ SIMULATION: dict[tuple[Method, Path], Operation] = {
         parameters=(
             Parameter(name="method", example="POST"),
             Parameter(name="path", example="/v2/orders", text="As it was asked."),
-            _whole("limit", 1000, 5000, "The newest so many."),
+            whole("limit", 1000, 5000, "The newest so many."),
         ),
         keys=False,
     ),
@@ -406,4 +314,4 @@ SIMULATION: dict[tuple[Method, Path], Operation] = {
     ("GET", "/openapi.json"): Operation(summary="This document", answer="{any}", keys=False),
 }
 
-OPERATIONS = TRADING | MARKET_DATA | SIMULATION
+OPERATIONS = TRADING | WATCHLISTS | ANNOUNCEMENTS | MARKET_DATA | SIMULATION

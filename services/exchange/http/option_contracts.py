@@ -14,7 +14,7 @@ from libs.common.money import decimal_of
 from services.exchange.engine.refusals import not_found
 from services.exchange.http import query as q
 from services.exchange.http.call import Call
-from services.exchange.http.views import View, asset_id, contract_view
+from services.exchange.http.views import View, asset_id, contract_view, deliverables_view
 from services.exchange.prices.calendar import friday_of
 from services.exchange.prices.listing import Listing
 
@@ -70,6 +70,7 @@ def contracts(call: Call) -> Any:
     status = q.choice(query, "status", ("active", "inactive"), "active")
     style = q.choice(query, "style", ("american", "european"), "american")
     ppind, last = q.flag(query, "ppind"), q.page_token(query)
+    deliverables = bool(q.flag(query, "show_deliverables"))
     wanted = contract_filter(query)
     if wanted.expiration is None and wanted.expiration_to is None:
         wanted = msgspec.structs.replace(wanted, expiration_to=_next_weekend(call))
@@ -85,7 +86,7 @@ def contracts(call: Call) -> Any:
     page = found[:limit]
     more = len(found) > limit
     return {
-        "option_contracts": _views(call, page),
+        "option_contracts": _views(call, page, deliverables=deliverables),
         "next_page_token": q.token(_symbol(*page[-1])) if more else None,
     }
 
@@ -96,7 +97,7 @@ def contract(call: Call) -> Any:
     if found is None:
         found = _by_id(call, wanted)
     listing = call.market.listing(found.underlying, call.moment)
-    return _views(call, [(listing, listing.row_of[found.symbol])])[0]
+    return _views(call, [(listing, listing.row_of[found.symbol])], deliverables=True)[0]
 
 
 def _by_id(call: Call, wanted: str) -> Any:
@@ -121,7 +122,7 @@ def _symbol(listing: Listing, row: int) -> str:
     return listing.contracts[row].symbol
 
 
-def _views(call: Call, page: list[tuple[Listing, int]]) -> list[View]:
+def _views(call: Call, page: list[tuple[Listing, int]], *, deliverables: bool) -> list[View]:
     before = call.market.calendar.session(call.moment.session.index - 1)
     numbers: dict[str, tuple[list[int], list[Decimal]]] = {}
     views = []
@@ -131,12 +132,13 @@ def _views(call: Call, page: list[tuple[Listing, int]]) -> list[View]:
             closes = call.market.closing_values(listing, call.moment).tolist()
             numbers[listing.underlying] = interest, [decimal_of(close) for close in closes]
         interest, closes = numbers[listing.underlying]
-        views.append(
-            contract_view(
-                listing.contracts[row],
-                open_interest=interest[row],
-                close=closes[row],
-                close_date=before.date,
-            )
+        view = contract_view(
+            listing.contracts[row],
+            open_interest=interest[row],
+            close=closes[row],
+            close_date=before.date,
         )
+        if deliverables:
+            view["deliverables"] = deliverables_view(listing.contracts[row])
+        views.append(view)
     return views

@@ -45,6 +45,13 @@ def choice(query: Query, name: str, allowed: tuple[str, ...], default: str) -> s
     return value
 
 
+def needed(query: Query, name: str, allowed: tuple[str, ...]) -> str:
+    """A choice without a default."""
+    if not query.get(name):
+        raise unprocessable(f"{name} is required: one of " + ", ".join(allowed))
+    return choice(query, name, allowed, "")
+
+
 def flag(query: Query, name: str) -> bool | None:
     value = query.get(name)
     if not value:

@@ -115,16 +115,34 @@ RECORDS: dict[str, str] = {
         ppind:flag open_interest:money open_interest_date:date close_price:money
         close_price_date:date deliverables?:[Deliverable]""",
     "Contracts": "option_contracts:[Contract] next_page_token:text?",
+    "NamedWatchlist": "id:uuid account_id:uuid created_at:time updated_at:time name:text",
+    "Watchlist": """id:uuid account_id:uuid created_at:time updated_at:time name:text
+        assets:[Asset]""",
+    "Announcement": """id:uuid corporate_action_id:text ca_type:=dividend|split
+        ca_sub_type:=cash|stock_split|reverse_split initiating_symbol:text
+        initiating_original_cusip:text target_symbol:text target_original_cusip:text
+        effective_date:date ex_date:date record_date:date payable_date:date cash:money
+        old_rate:money new_rate:money""",
     # --- market data ---
     "Trade": "t:time x:text p:number s:whole c:[text] i:whole z:text",
     "Quote": "t:time ax:text ap:number as:whole bx:text bp:number bs:whole c:[text] z:text",
     "Bar": _BAR,
     "Snapshot": """latestTrade:Trade latestQuote:Quote minuteBar?:Bar dailyBar:Bar
         prevDailyBar:Bar""",
-    "LatestQuotes": "quotes:{Quote}",
-    "LatestTrades": "trades:{Trade}",
-    "LatestBars": "bars:{Bar}",
-    "Bars": "bars:{[Bar]} next_page_token:text?",
+    "NamedSnapshot": """symbol:text latestTrade:Trade latestQuote:Quote minuteBar?:Bar dailyBar:Bar
+        prevDailyBar:Bar currency?:text""",
+    "LatestQuotes": "quotes:{Quote} currency?:text",
+    "LatestTrades": "trades:{Trade} currency?:text",
+    "LatestBars": "bars:{Bar} currency?:text",
+    "LatestQuote": "symbol:text quote:Quote currency?:text",
+    "LatestTrade": "symbol:text trade:Trade currency?:text",
+    "LatestBar": "symbol:text bar:Bar currency?:text",
+    "Quotes": "quotes:{[Quote]} next_page_token:text? currency?:text",
+    "Trades": "trades:{[Trade]} next_page_token:text? currency?:text",
+    "Bars": "bars:{[Bar]} next_page_token:text? currency?:text",
+    "QuotesOfOne": "symbol:text quotes:[Quote] next_page_token:text? currency?:text",
+    "TradesOfOne": "symbol:text trades:[Trade] next_page_token:text? currency?:text",
+    "BarsOfOne": "symbol:text bars:[Bar] next_page_token:text? currency?:text",
     "OptionTrade": "t:time x:text p:number s:whole c:text",
     "OptionQuote": "t:time ax:text ap:number as:whole bx:text bp:number bs:whole c:text",
     "Greeks": "delta:number gamma:number rho:number theta:number vega:number",
@@ -133,6 +151,16 @@ RECORDS: dict[str, str] = {
     "OptionSnapshots": "snapshots:{OptionSnapshot} next_page_token:text?",
     "LatestOptionQuotes": "quotes:{OptionQuote}",
     "LatestOptionTrades": "trades:{OptionTrade}",
+    "OptionTrades": "trades:{[OptionTrade]} next_page_token:text?",
+    "CorporateActions": "corporate_actions:ActionsByType next_page_token:text?",
+    "ActionsByType": """cash_dividends?:[CashDividend] forward_splits?:[ForwardSplit]
+        reverse_splits?:[ReverseSplit]""",
+    "CashDividend": """id:uuid symbol:text cusip:text rate:number special:flag foreign:flag
+        process_date:date ex_date:date record_date:date payable_date:date""",
+    "ForwardSplit": """id:uuid symbol:text cusip:text new_rate:number old_rate:number
+        process_date:date ex_date:date""",
+    "ReverseSplit": """id:uuid symbol:text old_cusip:text new_cusip:text new_rate:number
+        old_rate:number process_date:date ex_date:date""",
     # --- the simulation ---
     "Health": "status:=ok",
     "State": """simulated_time:time is_open:flag waiting_for_client:flag paused:flag ended:flag
@@ -171,6 +199,9 @@ RECORDS: dict[str, str] = {
     "Holding": "qty:amount avg_entry_price?:balance?",
     "NewAction": """type:=cash_dividend|split symbol:text ex_date:date rate?:amount?
         new_rate?:amount? old_rate?:amount? record_date?:date? payable_date?:date?""",
+    "NewWatchlist": "name:text symbols?:[text]?",
+    "WatchlistChanges": "name?:text? symbols?:[text]?",
+    "WatchlistAddition": "symbol:text",
     "Replacement": """qty?:amount time_in_force?:=day|gtc|opg|cls|ioc|fok limit_price?:amount
         stop_price?:amount trail?:amount client_order_id?:text""",
 }

@@ -27,6 +27,9 @@ from services.exchange.http.views import (
 from services.exchange.prices.calendar import NEW_YORK
 
 CALENDAR_DAYS_DEFAULT = 365
+DATE_TYPES = ("TRADING", "SETTLEMENT")
+SETTLEMENT_DAYS_MAX = dt.timedelta(days=14)  # after the trade, at the longest closure there was
+EXCHANGES = ("AMEX", "ARCA", "BATS", "NYSE", "NASDAQ", "NYSEARCA", "OTC", "CRYPTO", "")
 ORDERS_DEFAULT, ORDERS_MAX = 50, 500
 NO_CONTENT = None
 ASSET_CLASSES = frozenset(
@@ -54,18 +57,30 @@ def calendar(call: Call) -> Any:
     today = call.moment.now.astimezone(NEW_YORK).date()
     start = q.date(call.query, "start") or today - dt.timedelta(days=CALENDAR_DAYS_DEFAULT)
     end = q.date(call.query, "end") or today + dt.timedelta(days=CALENDAR_DAYS_DEFAULT)
+    by_settlement = q.choice(call.query, "date_type", DATE_TYPES, "TRADING") == "SETTLEMENT"
     if start > end:
         raise unprocessable("start must not be after end")
-    sessions = call.market.calendar.between(start, end)
-    return [calendar_view(call.market.calendar, session) for session in sessions]
+    sessions = call.market.calendar
+    first = start - SETTLEMENT_DAYS_MAX if by_settlement else start
+    days = [calendar_view(sessions, session) for session in sessions.between(first, end)]
+    if not by_settlement:
+        return days
+    return [day for day in days if str(start) <= day["settlement_date"] <= str(end)]
 
 
 def assets(call: Call) -> Any:
     q.choice(call.query, "status", ("active", "inactive"), "active")
     asset_class = call.query.get("asset_class") or "us_equity"
+    exchange = q.choice(call.query, "exchange", EXCHANGES, "")
+    attributes = set(q.symbols(call.query, "attributes"))
     if asset_class != "us_equity" or call.query.get("status") == "inactive":
         return []
-    return [asset_view(symbol) for symbol in call.market.history.symbols]
+    return [
+        view
+        for view in map(asset_view, call.market.history.symbols)
+        if (not exchange or view["exchange"] == exchange)
+        and (not attributes or attributes & set(view["attributes"]))
+    ]
 
 
 def asset(call: Call) -> Any:

@@ -287,7 +287,7 @@ def asset_view(symbol: str) -> View:
         "shortable": False,
         "easy_to_borrow": False,
         "borrow_status": "hard_to_borrow",
-        "fractionable": False,
+        "fractionable": True,
         "attributes": ["has_options"],
     }
 
@@ -311,13 +311,29 @@ def contract_view(
         "style": "american",
         "strike_price": plain(parts.strike),
         "multiplier": "100",
-        "size": "100",
+        "size": plain(contract.deliverable),
         "ppind": contract.penny,
         "open_interest": str(open_interest),
         "open_interest_date": str(close_date),
         "close_price": plain(close),
         "close_price_date": str(close_date),
     }
+
+
+def deliverables_view(contract: Contract) -> list[View]:
+    """What an exercise delivers: shares of the underlying, whatever became of the contract."""
+    return [
+        {
+            "type": "equity",
+            "symbol": contract.underlying,
+            "asset_id": asset_id(contract.underlying),
+            "amount": plain(contract.deliverable),
+            "allocation_percentage": "100",
+            "settlement_type": "T+1",
+            "settlement_method": "CCC",
+            "delayed_settlement": False,
+        }
+    ]
 
 
 def exchange_of(symbol: str) -> str:

@@ -59,7 +59,6 @@ class Chain(NamedTuple):
     ask_size: Ints
     has_greeks: Bools
     has_quote: Bools
-    has_trade: Bools
 
 
 def quotes_of(
@@ -111,7 +110,6 @@ def chain_at(
         has_greeks=~listing.adjusted
         & (illiquid >= np.where(wings | deep, NO_GREEKS_RATE_WINGS, NO_GREEKS_RATE_CENTRE)),
         has_quote=~(wings & (illiquid < NO_QUOTE_RATE_WINGS)),
-        has_trade=illiquid > np.where(wings | deep, 0.5, 0.1),
     )
 
 
@@ -135,6 +133,21 @@ def contract_along(
     value = np.maximum(model, _intrinsic(spots, strike, contract.is_call))
     draw = _spread_draw(seed, np.array([key_of(contract.symbol)], dtype=np.uint64))
     return quotes_of(value=value, penny=contract.penny, spread_draw=draw)
+
+
+def values(
+    listing: Listing, rows: slice, *, spots: Floats, years: Floats, levels: Levels
+) -> Floats:
+    """What those contracts of the listing are worth; `spots` and `years` have them as last axis."""
+    strike, call = listing.strike[rows], listing.call[rows]
+    delivered = spots * listing.deliverable[rows] / SHARES_PER_CONTRACT
+    money = volatility.surface(
+        near=levels.near, far=levels.far, spot=delivered, strike=strike, years=years, rate=RATE
+    )
+    model = price(
+        spot=delivered, strike=strike, years=years, volatility=money, call=call, rate=RATE
+    )
+    return np.maximum(model, _intrinsic(delivered, strike, call))
 
 
 def open_interest(listing: Listing, seed: int, day: int) -> Ints:

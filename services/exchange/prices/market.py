@@ -14,18 +14,21 @@ import msgspec
 import numpy as np
 
 from libs.common.symbols import parse_option_symbol, underlying_of
-from services.exchange.prices import chains, volatility
+from services.exchange.prices import bars, chains, trades, volatility
 from services.exchange.prices.actions import Action, Actions
+from services.exchange.prices.bars import Bars, DayBar
 from services.exchange.prices.calendar import Calendar, Session
 from services.exchange.prices.chains import Chain, Levels, Quotes
 from services.exchange.prices.draws import key_of, uniform
 from services.exchange.prices.history import SHORT_WINDOW, Floats, History
 from services.exchange.prices.listing import Contract, Listing, Listings
 from services.exchange.prices.paths import Paths
+from services.exchange.prices.trades import OptionTrades
 
 STOCK_SPREAD_SHARE = 0.00005  # half a basis point on each side
 CHAINS_KEPT = 64
 SESSION_QUOTES_KEPT = 4096
+DAY_BARS_KEPT = 32_768
 DAYS_BEFORE = SHORT_WINDOW + 1  # sessions of returns that the first one needs before it
 
 
@@ -83,6 +86,8 @@ class Market:
         self._closing = lru_cache(maxsize=CHAINS_KEPT)(self._closing_of)
         self._session_quotes = lru_cache(maxsize=SESSION_QUOTES_KEPT)(self._session_quotes_of)
         self._chain = lru_cache(maxsize=CHAINS_KEPT)(self._chain_of)
+        self._day_bar = lru_cache(maxsize=DAY_BARS_KEPT)(self._day_bar_of)
+        self.option_trades = lru_cache(maxsize=CHAINS_KEPT)(self._option_trades_of)
 
     @property
     def last_day(self) -> int:
@@ -109,8 +114,9 @@ class Market:
         for symbol in self.history.symbols:
             self._paths.forget(symbol)
         self.listings.forget()
-        for cache in (self._session_quotes, self._closing, self._chain):
+        for cache in (self._session_quotes, self._closing, self._chain, self._day_bar):
             cache.cache_clear()
+        self.option_trades.cache_clear()
 
     def moment(self, now: dt.datetime) -> Moment:
         """Before an open: the close of the session before. After the data's end: its close."""
@@ -207,6 +213,46 @@ class Market:
         draw = uniform(key_of(self.seed, "volume", symbol, session.index), minutes)
         shape = 0.6 + 1.6 * (2 * minutes / session.minutes - 1) ** 2
         return np.floor(20_000 * shape * (0.5 + draw))
+
+    def stock_bars(self, symbol: str, session: Session, minutes: int) -> Bars:
+        """The session's first `minutes` whole minutes."""
+        return bars.minute_bars(self.path(symbol, session), self.volume(symbol, session), minutes)
+
+    def day_bar(self, symbol: str, session: Session, minute: int) -> DayBar:
+        """The session up to that minute; at its first price a bar of that alone."""
+        if minute >= session.minutes:
+            return self._day_bar(symbol, session.index)
+        path, volume = self.path(symbol, session), self.volume(symbol, session)
+        if minute == 0:
+            return bars.day_bar(path[[0, 0]], volume[:1])
+        return bars.day_bar(path[: minute + 1], volume[:minute])
+
+    def _day_bar_of(self, symbol: str, day: int) -> DayBar:
+        session = self.calendar.session(day)
+        return bars.day_bar(self.path(symbol, session), self.volume(symbol, session))
+
+    def contract_trades(self, symbol: str, session: Session) -> OptionTrades | None:
+        """One contract's, as a single column; None when it was not listed then."""
+        row = self.listings.listing(underlying_of(symbol), session).row_of.get(symbol)
+        if row is None:
+            return None
+        return self._trades(underlying_of(symbol), session, slice(row, row + 1))
+
+    def _option_trades_of(self, underlying: str, session: Session) -> OptionTrades:
+        """Every contract's, columns as the listing's rows."""
+        return self._trades(underlying, session, slice(None))
+
+    def _trades(self, underlying: str, session: Session, rows: slice) -> OptionTrades:
+        listing = self.listings.listing(underlying, session)
+        drawn = trades.draw(listing.keys[rows], self.seed, session.index, session.minutes)
+        value = chains.values(
+            listing,
+            rows,
+            spots=self.path(underlying, session)[drawn.minute],
+            years=self._years(listing.expiration[rows], session, drawn.minute),
+            levels=self._levels(underlying, session.index),
+        )
+        return trades.priced(drawn, value)
 
     def _levels_of(self, underlying: str, day: int) -> Levels:
         return Levels(

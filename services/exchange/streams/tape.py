@@ -13,10 +13,10 @@ from services.exchange.http.market_views import (
     View,
     daily_bar,
     last_minute_bar,
-    option_snapshots,
     quote_view,
     trade_view,
 )
+from services.exchange.http.option_views import of_the_minute
 from services.exchange.prices.calendar import Calendar
 from services.exchange.prices.market import Market, Moment
 from services.exchange.streams.endpoints import STAR, Endpoint
@@ -128,7 +128,7 @@ class Tape:
         for underlying, wanted in missing.items():
             chain = self._market.chain(underlying, self._moment)
             rows = [chain.listing.row_of[s] for s in wanted if s in chain.listing.row_of]
-            self._options |= option_snapshots(chain, rows, self._moment)
+            self._options |= of_the_minute(self._market, chain, rows, self._moment)
 
     def _price_all(self) -> None:
         for underlying in self._market.history.symbols:
@@ -136,4 +136,4 @@ class Tape:
                 self._whole.add(underlying)
                 chain = self._market.chain(underlying, self._moment)
                 rows = list(range(len(chain.listing.contracts)))
-                self._options |= option_snapshots(chain, rows, self._moment)
+                self._options |= of_the_minute(self._market, chain, rows, self._moment)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from alpaca.data.live import OptionDataStream, StockDataStream
 from alpaca.data.models import Bar, Quote, Trade
+from alpaca.data.requests import OptionChainRequest
 from alpaca.trading.models import TradeUpdate
 from alpaca.trading.stream import TradingStream
 
@@ -97,8 +99,53 @@ def heard_in_a_minute(at: Desk, stream: Stream, symbols: set[str]) -> list[Any]:
 
 for _name, _kind in {"trades": Trade, "quotes": Quote, "bars": Bar, "daily_bars": Bar}.items():
     sends(STOCKS, stocks, _name, _kind, ["AAPL", "KO"])
-for _name, _kind in {"trades": Trade, "quotes": Quote}.items():
-    sends(OPTIONS, options, _name, _kind, [CALL, PUT])
+sends(OPTIONS, options, "quotes", Quote, [CALL, PUT])
+
+
+def traded(at: Desk) -> list[str]:
+    """Of contracts that have traded, enough that one trades again soon."""
+    chain = at.options.get_option_chain(OptionChainRequest(underlying_symbol="AAPL"))
+    return [symbol for symbol, shown in chain.items() if shown.latest_trade][:60]
+
+
+@contextlib.contextmanager
+def hearing(at: Desk, symbols: list[str]) -> Iterator[tuple[OptionDataStream, Stream]]:
+    """Trades of those contracts, and a contract's quotes, which tell that a minute has passed."""
+    sdk = options(at)
+    with running(
+        sdk,
+        lambda stream: sdk.subscribe_trades(stream.handler, *symbols),
+        lambda stream: sdk.subscribe_quotes(stream.handler, CALL),
+    ) as stream:
+        until(lambda: not stream.nothing_waits(), lambda: at.step(minutes=1))
+        yield sdk, stream
+
+
+def trades_of_a_minute(at: Desk, stream: Stream) -> list[Trade]:
+    at.step(minutes=1)
+    heard: list[Trade] = []
+    while isinstance(message := stream.take(), Trade):
+        heard.append(message)
+    return heard
+
+
+@OPTIONS.works("subscribe_trades", "", "a contract trades a few times a day at most")
+def _(at: Desk) -> None:
+    symbols, heard = traded(at), list[Trade]()
+    with hearing(at, symbols) as (_, stream):
+        until(lambda: bool(heard), lambda: heard.extend(trades_of_a_minute(at, stream)))
+    assert {trade.symbol for trade in heard} <= set(symbols)
+
+
+@OPTIONS.works("unsubscribe_trades")
+def _(at: Desk) -> None:
+    symbols, counts = traded(at), list[int]()
+    with hearing(at, symbols) as (sdk, stream):
+        sdk.unsubscribe_trades(*symbols)
+        until(
+            lambda: counts[-20:] == [0] * 20,
+            lambda: counts.append(len(trades_of_a_minute(at, stream))),
+        )
 
 
 # --- what is accepted and never sent -----------------------------------------------------------

@@ -226,5 +226,4 @@ def _(at: Desk) -> None:
 @works("get_corporate_announcement_by_id")
 def _(at: Desk) -> None:
     found = announced(at)[0]
-    with pytest.warns(DeprecationWarning, match="CorporateActionsClient"):
-        assert at.trading.get_corporate_announcement_by_id(found.id).id == found.id
+    assert at.trading.get_corporate_announcement_by_id(found.id) == found

@@ -14,9 +14,10 @@ import pytest
 from services.exchange.config import ExchangeConfig
 from services.exchange.engine.refusals import Refusal
 from services.exchange.http.call import Call
+from services.exchange.http.described import Parameter
 from services.exchange.http.endpoints import all_routes
 from services.exchange.http.openapi import document, openapi_endpoint, operation_id
-from services.exchange.http.operations import OPERATIONS, Parameter
+from services.exchange.http.operations import OPERATIONS
 from services.exchange.http.records import RECORDS, record, schema_of
 from services.exchange.http.routes import Route
 from services.exchange.service import Running

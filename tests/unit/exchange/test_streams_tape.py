@@ -11,10 +11,10 @@ import pytest
 from services.exchange.http.market_views import (
     daily_bar,
     last_minute_bar,
-    option_snapshots,
     quote_view,
     trade_view,
 )
+from services.exchange.http.option_views import option_snapshots
 from services.exchange.prices.market import Market, Moment
 from services.exchange.stream_limits import StreamLimits
 from services.exchange.streams.codec import JSON_TEXT
@@ -122,7 +122,7 @@ def test_options_are_what_rest_shows(market: Market) -> None:
     options, now = endpoint("/v1beta1/indicative"), moment(market, 30)
     chain = market.chain("AAPL", now)
     rows = [row for row, quoted in enumerate(chain.has_quote) if quoted][:3]
-    shown = option_snapshots(chain, rows, now)
+    shown = option_snapshots(market, chain, rows, now)
     symbols = [*shown, "AAPL200221P99999000", "ZZZ200221P00070000"]
     events = Tape(market, now).events(options, {"trades": [], "quotes": symbols})
     assert events == [
@@ -130,15 +130,28 @@ def test_options_are_what_rest_shows(market: Market) -> None:
     ]
 
 
-def test_all_option_trades_are_those_of_every_chain(market: Market) -> None:
-    options, now = endpoint("/v1beta1/indicative"), moment(market, 30)
-    tape = Tape(market, now)
-    few = tape.events(options, {"trades": [], "quotes": ["AAPL200221P00070000"]})
-    every = tape.events(options, {"trades": ["*"], "quotes": []})
-    traded = sum(int(market.chain(s, now).has_trade.sum()) for s in market.history.symbols)
-    assert len(every) == traded > 100
-    assert len({event["S"] for event in every}) == traded
-    assert len(few) <= 1
+def test_option_trades_are_told_once_in_the_minute_they_happen(market: Market) -> None:
+    """Together they are what history has of those minutes."""
+    options, told = endpoint("/v1beta1/indicative"), []
+    session = moment(market, 0).session
+    for minute in range(30, 60):
+        tape = Tape(market, moment(market, minute))
+        few = tape.events(options, {"trades": [], "quotes": ["AAPL200221P00070000"]})
+        assert len(few) <= 1
+        told += tape.events(options, {"trades": ["*"], "quotes": []})
+    expected = []
+    for underlying in market.history.symbols:
+        contracts = market.listings.listing(underlying, session).contracts
+        trades = market.option_trades(underlying, session)
+        for row, contract in enumerate(contracts):
+            made = trades.along(row, 59)
+            expected += [
+                (contract.symbol, float(price), int(size))
+                for minute, price, size in zip(made.minute, made.close, made.volume, strict=True)
+                if minute >= 30
+            ]
+    assert sorted((event["S"], event["p"], event["s"]) for event in told) == sorted(expected)
+    assert len(told) > 100
 
 
 # --- the queue ---------------------------------------------------------------------------------
