@@ -64,7 +64,6 @@ UNDOCUMENTED = (
         422, ("code", "message"), "bad values: 42210000; orders list the status without a body"
     ),
     Undocumented(429, ("code", "message"), "alpaca-py retries on it; the code is 42910000"),
-    Undocumented(501, ("code", "message"), "ours alone: what the exchange does not offer"),
 )
 
 # Component → pointers to examples whose fields every answer has; none: the component's own.

@@ -409,7 +409,7 @@ def test_what_is_not_offered_says_so(exchange: Running) -> None:
     body = {"order_class": "mleg", "qty": 1, "type": "market", "time_in_force": "day"}
     with pytest.raises(APIError) as refusal:
         client.post("/orders", body | {"legs": []})
-    assert refusal.value.status_code == 501
+    assert refusal.value.status_code == 422
 
 
 def test_too_many_requests_in_a_simulated_minute_are_refused() -> None:

@@ -14,7 +14,6 @@ NOT_FOUND = 40410000
 CONFLICT = 40910000
 UNPROCESSABLE = 42210000
 RATE_LIMITED = 42910000
-NOT_OFFERED = 50110000
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not an error
@@ -53,4 +52,5 @@ def unprocessable(message: str, **details: object) -> Refusal:
 
 
 def not_offered(what: str) -> Refusal:
-    return Refusal(501, NOT_OFFERED, f"{what} is not offered by the simulated exchange")
+    """A refusal like others, not a 501: after a 5xx a client must take its order to be in doubt."""
+    return unprocessable(f"{what} is not offered by the simulated exchange")

@@ -20,7 +20,6 @@ from services.exchange.engine.refusals import (
     Refusal,
     malformed,
     not_found,
-    not_offered,
 )
 from services.exchange.faults.asked import BODY_BYTES_MAX as KEPT_BYTES_MAX
 from services.exchange.faults.asked import Asked
@@ -90,7 +89,7 @@ class Face:
         method, path = scope["method"], scope["path"]
         found = self._routes.find(method, path)
         if found is None:
-            return _refused(self._no_such(method, path), [])
+            return _refused(_no_such(method, path), [])
         if found.route.family == SIM:
             return self._perform(found, scope, body, None, [])
         tenant = self._who(scope["headers"])
@@ -230,11 +229,9 @@ class Face:
             limit = self._limits[which] = RateLimit(self._rate_limit_per_minute)
         return limit
 
-    def _no_such(self, method: str, path: str) -> Refusal:
-        what = f"{method} {path[:200]}"
-        if self._routes.knows_path(path):
-            return not_offered(what)
-        return not_found(f"{what} is not offered by the simulated exchange")
+
+def _no_such(method: str, path: str) -> Refusal:
+    return not_found(f"{method} {path[:200]} is not offered by the simulated exchange")
 
 
 async def _body(receive: Receive) -> bytes:

@@ -33,7 +33,7 @@ STREAMS: dict[str, str] = {
 DESCRIPTION = (
     "A simulated Alpaca. Trading, stock data and option data are answered on the same paths as "
     "Alpaca's, on one host. Prices within a day and all option prices are synthetic. "
-    "Whatever is not described here is answered with 404 or 501, and the message says "
+    "Whatever is not described here is answered with 404 or 422, and the message says "
     '"not offered".'
 )
 REFUSALS = {
@@ -45,7 +45,6 @@ REFUSALS = {
     409: "In conflict with what there is",
     422: "A value is missing or not allowed; the message names it",
     429: "Too many requests in a minute",
-    501: "Not offered by the simulated exchange",
 }
 REFUSALS_OF_ALL = (400, 422)
 REFUSALS_WITH_KEYS = (401, 429)

@@ -79,7 +79,6 @@ TRADING: dict[tuple[Method, Path], Operation] = {
         summary="Equity and profit over time",
         answer="PortfolioHistory",
         parameters=PORTFOLIO_HISTORY,
-        refusals=(501,),
     ),
     ("GET", "/v2/clock"): Operation(summary="Simulated time and session", answer="Clock"),
     ("GET", "/v2/calendar"): Operation(
@@ -143,7 +142,7 @@ TRADING: dict[tuple[Method, Path], Operation] = {
         refusals=(403, 404),
     ),
     ("POST", "/v2/orders"): Operation(
-        summary="Submit an order", answer="Order", body="NewOrder", refusals=(403, 404, 501)
+        summary="Submit an order", answer="Order", body="NewOrder", refusals=(403, 404)
     ),
     ("GET", "/v2/orders"): Operation(
         summary="Orders, newest first",

@@ -34,7 +34,6 @@ class Routes:
         self.all = list(routes)
         self._exact: dict[tuple[str, str], Found] = {}
         self._patterns: list[tuple[re.Pattern[str], str, Route]] = []
-        self._paths: set[str] = set()
         for route in self.all:
             self._add(route)
 
@@ -43,7 +42,6 @@ class Routes:
             if (route.method, route.path) in self._exact:
                 raise ValueError(f"{route.method} {route.path} has two endpoints")
             self._exact[route.method, route.path] = Found(route, {})
-            self._paths.add(route.path)
             return
         pattern, _, _ = compile_path(route.path)
         self._patterns.append((pattern, route.method, route))
@@ -58,7 +56,3 @@ class Routes:
                 if match is not None:
                     return Found(route, match.groupdict())
         return None
-
-    def knows_path(self, path: str) -> bool:
-        """Whether the path exists with some other method."""
-        return path in self._paths or any(p.match(path) for p, _, _ in self._patterns)

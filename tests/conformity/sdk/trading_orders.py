@@ -214,20 +214,20 @@ def _(at: Desk) -> None:
     assert "existing_order_id" in str(error)
 
 
-@not_offered("submit_order", "multi-leg options (mleg)", "501: spreads need a margin model")
+@not_offered("submit_order", "multi-leg options (mleg)", "422: spreads need a margin model")
 def _(at: Desk) -> None:
     legs = [
         OptionLegRequest(symbol=PUT, side=BUY, ratio_qty=1),
         OptionLegRequest(symbol=CALL, side=SELL, ratio_qty=1),
     ]
     request = MarketOrderRequest(qty=1, order_class=OrderClass.MLEG, time_in_force=DAY, legs=legs)
-    assert "not offered" in at.refusal(50110000, lambda: at.trading.submit_order(request)).message
+    assert "not offered" in at.refusal(42210000, lambda: at.trading.submit_order(request)).message
 
 
-@not_offered("submit_order", "extended hours", "501: prices exist in regular sessions only")
+@not_offered("submit_order", "extended hours", "422: prices exist in regular sessions only")
 def _(at: Desk) -> None:
     request = limit(time_in_force=DAY, extended_hours=True)
-    assert "not offered" in at.refusal(50110000, lambda: at.trading.submit_order(request)).message
+    assert "not offered" in at.refusal(42210000, lambda: at.trading.submit_order(request)).message
 
 
 @not_offered("submit_order", "crypto", "422, as an unknown asset")
