@@ -82,6 +82,8 @@ def bar_rows(origin: dt.datetime, bars: Bars) -> list[View]:
 def stamps_of(origin: dt.datetime, minutes: Ints, unit: Literal["s", "us"]) -> list[str]:
     """RFC 3339 times of `origin` + each minute, with whole seconds or microseconds."""
     start = np.datetime64(origin.astimezone(dt.UTC).replace(tzinfo=None), unit)
+    if len(minutes) > 1 and minutes.min() == minutes.max():  # a day's bars of a whole chain
+        return stamps_of(origin, minutes[:1], unit) * len(minutes)
     times = start + minutes * np.timedelta64(60, "s")
     return list(np.datetime_as_string(times, unit=unit, timezone="UTC").tolist())
 
