@@ -63,25 +63,29 @@ def daily_bar(market: Market, symbol: str, session: Session, minute: int) -> Vie
 
 def bar_rows(origin: dt.datetime, bars: Bars) -> list[View]:
     """Each bar at `origin` + its minute."""
-    stamps = stamps_of(origin, bars.minute, "s")
-    prices = (np.round(p, 4).tolist() for p in (bars.open, bars.high, bars.low, bars.close))
-    rows = zip(
-        stamps,
-        *prices,
+    return [
+        {"t": t, "o": o, "h": h, "l": low, "c": c, "v": v, "n": n, "vw": vw}
+        for t, o, h, low, c, v, n, vw in zip(*bar_columns(origin, bars), strict=True)
+    ]
+
+
+def bar_columns(origin: dt.datetime, bars: Bars) -> list[list[Any]]:
+    """The fields of the rows, in Alpaca's order: t, o, h, l, c, v, n, vw."""
+    prices = (bars.open, bars.high, bars.low, bars.close)
+    return [
+        stamps_of(origin, bars.minute, "s"),
+        *(np.round(price, 4).tolist() for price in prices),
         bars.volume.astype(np.int64).tolist(),
         bars.trades.tolist(),
         np.round(bars.vwap, 4).tolist(),
-        strict=True,
-    )
-    return [
-        {"t": t, "o": o, "h": h, "l": low, "c": c, "v": v, "n": n, "vw": vw}
-        for t, o, h, low, c, v, n, vw in rows
     ]
 
 
 def stamps_of(origin: dt.datetime, minutes: Ints, unit: Literal["s", "us"]) -> list[str]:
     """RFC 3339 times of `origin` + each minute, with whole seconds or microseconds."""
     start = np.datetime64(origin.astimezone(dt.UTC).replace(tzinfo=None), unit)
+    if len(minutes) > 1 and minutes.min() == minutes.max():  # a day's bars of a whole chain
+        return stamps_of(origin, minutes[:1], unit) * len(minutes)
     times = start + minutes * np.timedelta64(60, "s")
     return list(np.datetime_as_string(times, unit=unit, timezone="UTC").tolist())
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from services.exchange.http.market_views import (
     View,
-    bar_rows,
+    bar_columns,
     midnight_of,
     moment_stamp,
     stamps_of,
@@ -22,19 +24,43 @@ from services.exchange.prices.market import Market, Moment
 from services.exchange.prices.trades import OptionTrades
 
 
+class Bar(msgspec.Struct, gc=False):
+    """A chain has thousands: without the garbage collector's care, and encoded by position."""
+
+    t: str
+    o: float
+    h: float
+    l: float  # noqa: E741  # its name in Alpaca's answer
+    c: float
+    v: int
+    n: int
+    vw: float
+
+
+class Greeks(msgspec.Struct, gc=False):
+    delta: float
+    gamma: float
+    rho: float
+    theta: float
+    vega: float
+
+
 def option_snapshots(
     market: Market, chain: Chain, rows: list[int], moment: Moment
 ) -> dict[str, View]:
     """Snapshots of those rows by symbol."""
     stamp = moment_stamp(moment)
-    columns = _Columns(chain, rows)
+    quotes = _Quotes(chain, rows)
     views = traded(market, chain.listing, rows, moment)
+    greeks = _greeks(chain, rows)
+    volatility = np.round(chain.volatility[rows], 6).tolist()
+    has_greeks = chain.has_greeks[rows].tolist()
     for place, view in enumerate(views):
-        if columns.has_greeks[place]:
-            view["greeks"] = columns.greeks(place)
-            view["impliedVolatility"] = columns.volatility[place]
-        if columns.has_quote[place]:
-            view["latestQuote"] = columns.quote(place, stamp)
+        if has_greeks[place]:
+            view["greeks"] = greeks[place]
+            view["impliedVolatility"] = volatility[place]
+        if quotes.has_quote[place]:
+            view["latestQuote"] = quotes.quote(place, stamp)
     contracts = chain.listing.contracts
     return {contracts[row].symbol: view for row, view in zip(rows, views, strict=True)}
 
@@ -42,15 +68,15 @@ def option_snapshots(
 def of_the_minute(market: Market, chain: Chain, rows: list[int], moment: Moment) -> dict[str, View]:
     """The rows' quotes, and the trades of this very minute, by symbol: what a stream sends."""
     stamp = moment_stamp(moment)
-    columns = _Columns(chain, rows)
+    quotes = _Quotes(chain, rows)
     views: list[View] = [{} for _ in rows]
     trades = market.option_trades(chain.listing.underlying, moment.session).columns(rows)
     latest = trades.latest(moment.minute)
     now = latest._replace(trades=np.where(latest.minute == moment.minute, latest.trades, 0))
     _put(views, "latestTrade", option_trade_rows, moment.session.open, now)
     for place, view in enumerate(views):
-        if columns.has_quote[place]:
-            view["latestQuote"] = columns.quote(place, stamp)
+        if quotes.has_quote[place]:
+            view["latestQuote"] = quotes.quote(place, stamp)
     contracts = chain.listing.contracts
     return {contracts[row].symbol: view for row, view in zip(rows, views, strict=True)}
 
@@ -63,7 +89,7 @@ def traded(market: Market, listing: Listing, rows: list[int], moment: Moment) ->
     views: list[View] = [{} for _ in rows]
     session = moment.session
     today = market.option_trades(listing.underlying, session).columns(rows)
-    _put(views, "dailyBar", bar_rows, midnight_of(session.date), today.day_bars(moment.minute))
+    _put(views, "dailyBar", _bars, midnight_of(session.date), today.day_bars(moment.minute))
     _put_latest(views, today, session, moment.minute)
     symbols = [listing.contracts[row].symbol for row in rows]
     views_by_symbol = dict(zip(symbols, views, strict=True))
@@ -84,7 +110,7 @@ def _put_the_day_before(
     known = [symbol for symbol in views if symbol in row_of]
     bars = trades.columns([row_of[symbol] for symbol in known]).day_bars(before.minutes)
     found = [views[symbol] for symbol in known]
-    _put(found, "prevDailyBar", bar_rows, midnight_of(before.date), bars)
+    _put(found, "prevDailyBar", _bars, midnight_of(before.date), bars)
     idle = [symbol for symbol in known if "minuteBar" not in views[symbol]]
     latest = trades.columns([row_of[symbol] for symbol in idle])
     _put_latest([views[symbol] for symbol in idle], latest, before, before.minutes)
@@ -93,13 +119,13 @@ def _put_the_day_before(
 def _put_latest(views: list[View], trades: OptionTrades, session: Session, minute: int) -> None:
     """The last trade, and the bar of the last minute with one that has passed."""
     _put(views, "latestTrade", option_trade_rows, session.open, trades.latest(minute))
-    _put(views, "minuteBar", bar_rows, session.open, trades.latest(minute - 1))
+    _put(views, "minuteBar", _bars, session.open, trades.latest(minute - 1))
 
 
 def _put(
     views: list[View],
     name: str,
-    render: Callable[[dt.datetime, Bars], list[View]],
+    render: Callable[[dt.datetime, Bars], list[Any]],
     origin: dt.datetime,
     bars: Bars,
 ) -> None:
@@ -107,6 +133,16 @@ def _put(
     there = np.flatnonzero(bars.trades)
     for place, row in zip(there.tolist(), render(origin, bars.at(there)), strict=True):
         views[place].setdefault(name, row)
+
+
+def _bars(origin: dt.datetime, bars: Bars) -> list[Bar]:
+    return list(map(Bar, *bar_columns(origin, bars)))
+
+
+def _greeks(chain: Chain, rows: list[int]) -> list[Greeks]:
+    g = chain.greeks
+    columns = (g.delta, g.gamma, g.rho, g.theta, g.vega)
+    return list(map(Greeks, *(np.round(column[rows], 8).tolist() for column in columns)))
 
 
 def option_trade_rows(origin: dt.datetime, trades: Bars) -> list[View]:
@@ -120,32 +156,15 @@ def option_trade_rows(origin: dt.datetime, trades: Bars) -> list[View]:
     return [{"t": t, "x": "C", "p": price, "s": size, "c": "I"} for t, price, size in rows]
 
 
-class _Columns:
-    """The rows' numbers as Python lists: one conversion per column, not one per cell."""
+class _Quotes:
+    """The rows' quotes as Python lists: one conversion per column, not one per cell."""
 
     def __init__(self, chain: Chain, rows: list[int]) -> None:
-        self.has_greeks = chain.has_greeks[rows].tolist()
         self.has_quote = chain.has_quote[rows].tolist()
-        self.volatility = np.round(chain.volatility[rows], 6).tolist()
-        g = chain.greeks
-        self._delta = np.round(g.delta[rows], 8).tolist()
-        self._gamma = np.round(g.gamma[rows], 8).tolist()
-        self._theta = np.round(g.theta[rows], 8).tolist()
-        self._vega = np.round(g.vega[rows], 8).tolist()
-        self._rho = np.round(g.rho[rows], 8).tolist()
         self._bid = chain.quotes.bid[rows].tolist()
         self._ask = chain.quotes.ask[rows].tolist()
         self._bid_size = chain.bid_size[rows].tolist()
         self._ask_size = chain.ask_size[rows].tolist()
-
-    def greeks(self, place: int) -> View:
-        return {
-            "delta": self._delta[place],
-            "gamma": self._gamma[place],
-            "rho": self._rho[place],
-            "theta": self._theta[place],
-            "vega": self._vega[place],
-        }
 
     def quote(self, place: int, stamp: str) -> View:
         bid = self._bid[place]
