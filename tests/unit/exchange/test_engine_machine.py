@@ -62,11 +62,11 @@ ACCOUNTS = st.fixed_dictionaries(
 )
 TERMS = st.builds(
     Terms,
-    partial_fill_rate=st.sampled_from([0.0, 0.7]),
+    partial_fill_rate=st.sampled_from([0.0, 0.7, 0.9]),
     slippage_bps=st.sampled_from([0.0, 50.0]),
     fee_per_contract=st.sampled_from([Decimal(0), Decimal("0.65"), Decimal(30)]),
     fee_per_share_sold=st.sampled_from([Decimal(0), Decimal("0.01"), Decimal(5)]),
-    early_assignment_rate=st.sampled_from([0.0, 0.02, 1.0]),
+    early_assignment_rate=st.sampled_from([0.0, 0.3, 1.0]),
 )
 ACCOUNT = st.sampled_from([0, 0, 0, 1])
 QTYS = st.sampled_from(["1", "2", "5", "30", "100", "0.5", "33.333333333"])
@@ -74,7 +74,12 @@ AWAY = st.sampled_from([-0.3, -0.02, -0.003, 0.0, 0.003, 0.02, 0.3])
 TIFS = st.sampled_from(["day", "gtc", "day", "gtc", "opg", "cls", "ioc", "fok"])
 CUTS = st.lists(st.floats(0.01, 0.99), max_size=3)
 TYPES = st.sampled_from(["market", "limit", "stop", "stop_limit", "trailing_stop"])
-CONTRACT = st.tuples(st.sampled_from(SYMBOLS), st.integers(0, 3), st.integers(-5, 5), st.booleans())
+CONTRACT = st.tuples(
+    st.sampled_from(SYMBOLS),
+    st.integers(0, 3),
+    st.sampled_from([-20, -5, -2, -1, 0, 1, 2, 5, 20]),
+    st.booleans(),
+)
 
 FEW = {"min_size": 1, "max_size": 4}
 STOCK_ORDER = st.fixed_dictionaries(
@@ -291,7 +296,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         symbol=st.sampled_from(SYMBOLS),
         order_class=st.sampled_from(["bracket", "oto", "oco", "bracket"]),
         side=st.sampled_from(["buy"] * 6 + ["sell"]),
-        qty=st.sampled_from(["1", "7", "50", "50"]),
+        qty=st.sampled_from(["1", "7", "50", "all"]),
         entry=st.tuples(st.booleans(), st.sampled_from(["day", "gtc"])),
         width=st.sampled_from([0.0006, 0.002, 0.02]),
         stop_limit=st.booleans(),
