@@ -268,9 +268,20 @@ class ExchangeMachine(RuleBasedStateMachine):
             side, away = body.pop("side"), body.pop("away")
             self.send(account, self.contract(pick).symbol, side, body, away)
 
-    @rule(account=ACCOUNT, pick=CONTRACT, covered=st.booleans(), away=st.sampled_from([0, 0.02]))
+    @rule(
+        account=ACCOUNT,
+        pick=CONTRACT,
+        covered=st.booleans(),
+        away=st.sampled_from([0, 0.02]),
+        buy_back=st.booleans(),
+    )
     def write_an_option(
-        self, account: int, pick: tuple[str, int, int, bool], covered: bool, away: float
+        self,
+        account: int,
+        pick: tuple[str, int, int, bool],
+        covered: bool,
+        away: float,
+        buy_back: bool,
     ) -> None:
         """A call on shares that are held when there are enough, a put otherwise."""
         held = [s for s in SYMBOLS if self.kept[account].books.held(s) >= SHARES_PER_CONTRACT]
@@ -281,6 +292,9 @@ class ExchangeMachine(RuleBasedStateMachine):
         contract = self.contract((symbol, expiration, offset, call))
         body = {"type": "limit" if away else "market", "time_in_force": "gtc", "qty": "1"}
         self.send(account, contract.symbol, "sell", body, away)
+        if buy_back:
+            body = {"type": "limit", "time_in_force": "gtc", "qty": "1"}
+            self.send(account, contract.symbol, "buy", body, -0.3)
 
     @rule(account=ACCOUNT, which=st.integers(0, 5), qty=st.sampled_from(["1", "2"]), away=AWAY)
     def trade_out_of_a_position(self, account: int, which: int, qty: str, away: float) -> None:
