@@ -61,7 +61,7 @@ def fee_of(order: Order, qty: Decimal, price: Decimal, terms: Terms) -> Decimal:
 def cancel_needless_closing(books: Books, symbol: str, at: dt.datetime) -> None:
     """Short contracts were assigned: orders to buy back more than is left are cancelled, the
     youngest first."""
-    orders = books.resting(symbol, Side.BUY)
+    orders = books.open_on(symbol)
     closing = [order for order in orders if order.position_intent is Intent.BUY_TO_CLOSE]
     excess = sum((order.remaining for order in closing), books.held(symbol))
     while excess > 0 and closing:

@@ -180,12 +180,13 @@ class Books(msgspec.Struct, kw_only=True, dict=True):
         self.outbox.append(OrderUpdate(event=event, at=at, order=msgspec.structs.replace(order)))
 
     def open_on(self, symbol: str) -> list[Order]:
-        return [order for side in Side for order in self.resting(symbol, side)]
+        """In the order of arrival, also after a restart."""
+        orders = (order for side in Side for order in self.resting(symbol, side))
+        return sorted(orders, key=lambda order: order.number)
 
     def resting(self, symbol: str, side: Side) -> list[Order]:
-        """In the order of arrival; the index itself is in the order of the last change."""
-        orders = self.holds.orders.get((symbol, side), {}).values()
-        return sorted(orders, key=lambda order: order.number)
+        """In no order that anything may depend on: a restart changes it."""
+        return list(self.holds.orders.get((symbol, side), {}).values())
 
     # --- cash and holdings -----------------------------------------------------------------
 

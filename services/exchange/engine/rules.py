@@ -334,13 +334,17 @@ def _check_buying_power(cost: Decimal, available: Decimal) -> None:
 
 def _check_wash(request: OrderRequest, books: Books) -> None:
     """An order that could trade against the account's own resting one is refused."""
-    for resting in books.resting(request.symbol, OPPOSITE[request.side]):
-        if resting.status is not OrderStatus.HELD and _could_meet(request, resting):
-            raise forbidden(
-                "potential wash trade detected. use complex orders",
-                reject_reason="opposite side order exists",
-                existing_order_id=resting.id,
-            )
+    met = [
+        resting
+        for resting in books.resting(request.symbol, OPPOSITE[request.side])
+        if resting.status is not OrderStatus.HELD and _could_meet(request, resting)
+    ]
+    if met:
+        raise forbidden(
+            "potential wash trade detected. use complex orders",
+            reject_reason="opposite side order exists",
+            existing_order_id=min(met, key=lambda order: order.number).id,
+        )
 
 
 def _could_meet(request: OrderRequest, resting: Order) -> bool:
