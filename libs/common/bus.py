@@ -22,6 +22,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
+from libs.common import bus_logs
+from libs.common.bus_logs import BusError, Replayed, SequenceConflictError, Stored
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message
 from libs.common.promises import BrokenPromiseError
@@ -34,6 +36,9 @@ from libs.common.topology import (
     Consumer,
     Stream,
 )
+from libs.common.trading_state import beginning
+
+__all__ = ["Bus", "BusError", "BusRefusedError", "Delivery", "SequenceConflictError"]
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +50,6 @@ _RETRY_SECONDS = 0.2
 _NAK_SECONDS_MAX = 5.0
 _TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
 _REFUSALS = ("permissions violation", "authorization violation", "authentication")
-
-
-class BusError(Exception):
-    """The bus did not do what was asked in the time given."""
 
 
 class BusRefusedError(BusError, BrokenPromiseError):
@@ -192,6 +193,8 @@ class Bus:
                 else:
                     await self._js.add_stream(config)
                     made.append(stream.name)
+            if "TRADING" in made:
+                await self.publish(beginning("provision"))
             for consumer in CONSUMERS:
                 try:
                     await self._js.consumer_info(consumer.stream, consumer.name)
@@ -239,6 +242,14 @@ class Bus:
                         ) from error
                     raise BusError(f"publishing {subject} failed: {error!r}") from error
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def append(
+        self, message: Message, pattern: str, after: int, *, patience_seconds: float = 5.0
+    ) -> int:
+        """Stores the message only after a certain one; see bus_logs.append."""
+        return await bus_logs.append(
+            self._js, message, pattern, after, patience_seconds=patience_seconds
+        )
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -304,8 +315,8 @@ class Bus:
             except _TRANSIENT:
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def replay(self, consumer: Consumer, handle: Callable[[Message], None]) -> int:
-        """Reads an unacknowledged consumer from its first message to its last; returns how many.
+    async def replay(self, consumer: Consumer, handle: Callable[[Message], None]) -> Replayed:
+        """Reads an unacknowledged consumer from its first message to its last.
 
         What does not decode is left out with an error in the log. Raises BusError.
         """
@@ -326,24 +337,31 @@ class Bus:
             if delivered is not None and count and delivered.stream_seq != last_sequence:
                 # What was under way when a connection broke is not sent a second time.
                 raise BusError(f"replaying {consumer.stream} lost what it was sent last")
-            return count
+            return Replayed(count, last_sequence)
         except _TRANSIENT as error:
             raise BusError(f"replaying {consumer.stream} failed: {error!r}") from error
         finally:
             with contextlib.suppress(*_TRANSIENT):
                 await subscription.unsubscribe()
 
+    async def delivered(self, consumer: Consumer) -> int:
+        """The stream sequence of the last message sent to a consumer. Raises BusError."""
+        return await bus_logs.delivered(self._js, consumer)
+
+    async def read_after(self, stream: str, subject: str, after: int) -> list[Stored]:
+        """The messages of a subject beyond a sequence, oldest first. Raises BusError."""
+        return await bus_logs.read_after(self._js, stream, subject, after)
+
+    async def last_payload(self, stream: str, subject: str) -> bytes | None:
+        """The bytes of a subject's newest message, or None. Raises BusError."""
+        return await bus_logs.last_payload(self._js, stream, subject)
+
     async def last(
         self, stream: str, subject: str, message_type: type[MessageT]
     ) -> MessageT | None:
         """The newest message of a subject, or None. Raises BusError, UndecodableError."""
-        try:
-            raw = await self._js.get_msg(stream, subject=subject, direct=True)
-        except nats.js.errors.NotFoundError:
-            return None
-        except _TRANSIENT as error:
-            raise BusError(f"reading {subject} failed: {error!r}") from error
-        message = decode_message(subject, raw.data or b"")
+        payload = await self.last_payload(stream, subject)
+        message = None if payload is None else decode_message(subject, payload)
         return message if isinstance(message, message_type) else None
 
     async def stream_counts(self, names: Iterable[str]) -> dict[str, int]:

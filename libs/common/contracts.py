@@ -34,6 +34,8 @@ from libs.common.vocabulary import (
     StockQuote,
     Strategy,
     TimeInForce,
+    TradingState,
+    TradingVerb,
 )
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "BotMode",
     "Candidate",
     "ContractQuote",
+    "EquityMarked",
     "GateResult",
     "Heartbeat",
     "IntentApproved",
@@ -71,6 +74,9 @@ __all__ = [
     "TickAnswered",
     "TickRequested",
     "TimeInForce",
+    "TradingState",
+    "TradingStateSet",
+    "TradingVerb",
     "subject_filter",
     "subject_token",
 ]
@@ -229,6 +235,14 @@ class IntentApproved(Message, frozen=True, kw_only=True, omit_defaults=True):
     collateral: Decimal
     expires_at: Moment
     signature: str
+    session: dt.date | None = None
+    """The trading day it counts for."""
+    risk_config_version: str = ""
+    """The hash of the limits it was judged by."""
+    nonce: str = ""
+    """Drawn anew for each approval, so that no two have the same signature."""
+    seen_price: Decimal | None = None
+    """The market price (dollars a share) the order was held against, where one was known."""
 
     def subject_tokens(self) -> tuple[str, ...]:
         return (self.intent.underlying,)
@@ -245,6 +259,33 @@ class IntentBlocked(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     def subject_tokens(self) -> tuple[str, ...]:
         return (self.intent.underlying,)
+
+
+class TradingStateSet(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """A word on what may leave, by an operator or by a trip. One that restricts holds until a
+    later one lists its id in `lifts`; see libs/common/trading_state.py.
+    """
+
+    SUBJECT: ClassVar[str] = "trading.state"
+
+    state: TradingState
+    verb: TradingVerb
+    who: str
+    why: str
+    lifts: list[str] = []
+
+
+class EquityMarked(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """What losses are counted from: the day's base and the peak, in dollars of equity."""
+
+    SUBJECT: ClassVar[str] = "risk.equity"
+
+    as_of: Moment
+    session: dt.date
+    day_base: Decimal
+    peak: Decimal
+    reset_by: str = ""
+    """The id of the resume that last began the count anew."""
 
 
 # --- executor --------------------------------------------------------------------------------
@@ -364,6 +405,8 @@ MESSAGES: tuple[type[Message], ...] = (
     OrderIntended,
     IntentApproved,
     IntentBlocked,
+    TradingStateSet,
+    EquityMarked,
     OrderChanged,
     LedgerEntered,
     Heartbeat,

@@ -227,6 +227,20 @@ reports_sent = sa.Table(
     _recorded_at(),
 )
 
+trading_states = sa.Table(
+    "trading_states",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("ts", _TIME, nullable=False, comment="when it was said, wall time"),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("lifts_json", JSONB, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    _recorded_at(),
+)
+
 
 Engine = sa.Engine
 

@@ -113,6 +113,28 @@ class RiskSettings(msgspec.Struct, frozen=True, kw_only=True):
     portfolio_age_seconds_max: int = 1800
     """Oldest portfolio (broker's clock against the intent's) risk decides on."""
     approval_ttl_seconds: int = 60
+    capital_limit: Decimal | None = None
+    """Dollars that stock, short puts' collateral and approvals may bind in all; None: equity's."""
+    max_total_pct: float = 100.0
+    """The same in percent of equity."""
+    max_order_contracts: int = 10
+    max_order_shares: int = 10_000
+    max_order_notional: Decimal = Decimal(250_000)
+    price_collar_pct: float = 25.0
+    """How far outside the quote, in percent, a limit price may lie."""
+    quote_age_seconds_max: int = 300
+    max_orders_per_minute: int = 30
+    max_messages_per_minute: int = 600
+    max_orders_per_day: int = 200
+    max_repeats_per_day: int = 10
+    restricted_symbols: frozenset[str] = frozenset()
+    restricted_dates: frozenset[dt.date] = frozenset()
+    entry_minutes_before_close: int = 0
+    expiry_days_min: int = 1
+    reduce_daily_loss_pct: float = 5.0
+    halt_daily_loss_pct: float = 10.0
+    reduce_drawdown_pct: float = 15.0
+    halt_drawdown_pct: float = 25.0
     signing_key: str | None = None
     """Ed25519 private key, base64; risk only."""
 
@@ -124,6 +146,15 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: float = 5.0
     """How long after doubt the broker is asked again before an order counts as never arrived."""
     requests_per_minute: int = 60
+    max_contracts: int = 20
+    """The executor's own caps, whatever risk approved."""
+    max_shares: int = 20_000
+    max_notional: Decimal = Decimal(500_000)
+    price_collar_pct: float = 50.0
+    """How far a limit may lie from the price risk saw, in percent of it."""
+    risk_config_versions: frozenset[str] = frozenset()
+    """Versions of risk's limits that are honoured beside that of these settings."""
+    cancel_entries_on_halt: bool = True
 
 
 class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ _WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 # No digits without end and no `nan` or `inf`: neither is ever a sensible setting.
 _NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-/]{0,63}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{1,512}", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9-]{4,40}", re.ASCII)
@@ -133,6 +135,28 @@ def _symbols(text: str) -> tuple[str, ...]:
     if not all(is_stock_symbol(symbol) for symbol in symbols):
         raise ValueError("not stock symbols")
     return tuple(dict.fromkeys(symbols))
+
+
+def dates() -> Parser:
+    def parse(text: str) -> frozenset[dt.date]:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if not all(_DATE.fullmatch(part) for part in parts):
+            raise ValueError("not dates")
+        return frozenset(dt.date.fromisoformat(part) for part in parts)
+
+    return Parser(allowed="dates as YYYY-MM-DD with commas between", parse=parse)
+
+
+def hex_words() -> Parser:
+    """Short hashes, as `alpaclaudia config` shows them."""
+
+    def parse(text: str) -> frozenset[str]:
+        words = [part.strip() for part in text.split(",") if part.strip()]
+        if not all(_HEX.fullmatch(word) for word in words):
+            raise ValueError("not versions")
+        return frozenset(words)
+
+    return Parser(allowed="versions of 16 hexadecimal digits with commas between", parse=parse)
 
 
 def time_of_day() -> Parser:

@@ -9,48 +9,16 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable
-
-import msgspec
 
 from libs.common import settings_parsers as form
 from libs.common.contracts import AlpacaEnv, BotMode
-from libs.common.settings import Settings
-from libs.common.settings_parsers import Parser
+from libs.common.settings_entry import Entry, value_at
+from libs.common.settings_risk_entries import RISK_ENTRIES
+
+__all__ = ["BY_PATH", "BY_VARIABLE", "MASK", "TABLE", "Entry", "masked", "text_of", "value_at"]
 
 MASK = "****"
 _LAST_FOUR_FROM_LENGTH = 16
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One variable. `path` leads into the Settings struct: `planner.wheel.target_delta`."""
-
-    group: str
-    variable: str
-    path: str
-    parser: Parser
-    explanation: str
-    secret: bool = False
-    default_note: str = ""
-    """Said instead of the struct's default where that depends on another variable."""
-    notice: Callable[[str], str | None] | None = None
-    """From a valid text, a warning to show with it."""
-
-    @property
-    def default(self) -> object:
-        return value_at(Settings(), self.path)
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The names that set it: a secret's may also be read from a file."""
-        return (self.variable, f"{self.variable}_FILE") if self.secret else (self.variable,)
-
-
-def value_at(settings: Settings, path: str) -> object:
-    value: object = settings
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
 
 
 def text_of(value: object) -> str:
@@ -65,7 +33,7 @@ def text_of(value: object) -> str:
         case dt.time():
             text = f"{value:%H:%M}"
         case frozenset():
-            text = ",".join(sorted(value))
+            text = ",".join(sorted(str(item) for item in value))
         case tuple():
             text = ",".join(value)
         case _:
@@ -84,7 +52,6 @@ _WIRING = "Message bus and database"
 _MARKET = "Market"
 _WHEEL = "The wheel"
 _TRAILING = "Trailing stops"
-_RISK = "Risk"
 _EXECUTOR = "Executor"
 _REPORT = "Reports"
 
@@ -322,50 +289,7 @@ TABLE: tuple[Entry, ...] = (
         form.stock_symbol_set(),
         "Stocks of the wheel whose full lots are trailed too, instead of being kept for calls.",
     ),
-    Entry(
-        _RISK,
-        "CASH_BUFFER",
-        "risk.cash_buffer",
-        form.decimal("0", "1000000000"),
-        "Dollars of cash that no collateral may touch.",
-    ),
-    Entry(
-        _RISK,
-        "MAX_POSITION_PCT",
-        "risk.max_position_pct",
-        form.number("0.1", "100"),
-        "Most of equity, in percent, that one stock may bind: its puts' collateral and its shares.",
-    ),
-    Entry(
-        _RISK,
-        "MAX_SHORT_PUTS",
-        "risk.max_short_puts",
-        form.whole(0, 1000),
-        "Most short puts in all, working orders counted; 0 sells none.",
-    ),
-    Entry(
-        _RISK,
-        "PORTFOLIO_AGE_SECONDS_MAX",
-        "risk.portfolio_age_seconds_max",
-        form.whole(1, 604_800),
-        "Oldest portfolio, by the broker's clock, that risk decides on.",
-        default_note="2 × TICK_SECONDS",
-    ),
-    Entry(
-        _RISK,
-        "APPROVAL_TTL_SECONDS",
-        "risk.approval_ttl_seconds",
-        form.whole(1, 3600),
-        "How long an approval is good for; an order not sent by then is not sent.",
-    ),
-    Entry(
-        _RISK,
-        "RISK_SIGNING_KEY",
-        "risk.signing_key",
-        form.ed25519_key(secret=True),
-        "The private key risk signs approvals with. Only risk may have it.",
-        secret=True,
-    ),
+    *RISK_ENTRIES,
     Entry(
         _EXECUTOR,
         "RISK_VERIFY_KEY",
@@ -394,6 +318,49 @@ TABLE: tuple[Entry, ...] = (
         "executor.requests_per_minute",
         form.whole(1, 199),
         "The executor's share of Alpaca's 200 requests a minute.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "EXECUTOR_MAX_CONTRACTS",
+        "executor.max_contracts",
+        form.whole(1, 10_000),
+        "The executor's own cap on contracts in one order, whatever risk approved.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "EXECUTOR_MAX_SHARES",
+        "executor.max_shares",
+        form.whole(1, 10_000_000),
+        "Its own cap on shares in one order.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "EXECUTOR_MAX_NOTIONAL",
+        "executor.max_notional",
+        form.decimal("1", "1000000000"),
+        "Its own cap on the dollars of one order: strike × 100 × contracts, or the stock's value.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "EXECUTOR_PRICE_COLLAR_PCT",
+        "executor.price_collar_pct",
+        form.number("0", "1000"),
+        "How far a limit price may lie from the price risk saw, in percent of it.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "RISK_CONFIG_VERSIONS",
+        "executor.risk_config_versions",
+        form.hex_words(),
+        "Versions of risk's limits that are honoured beside the version of these settings: for the "
+        "minutes in which risk and executor are given new ones.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "CANCEL_ENTRIES_ON_HALT",
+        "executor.cancel_entries_on_halt",
+        form.yes_or_no(),
+        "Whether a halt cancels working orders that would open something.",
     ),
     Entry(
         _REPORT,

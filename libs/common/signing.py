@@ -1,8 +1,9 @@
 """Signed approvals: the only door to `cryptography`.
 
-An approval is signed (Ed25519, RFC 8032) over everything that will be sent, the account and
-environment it is meant for and the moment it ends, so that no other writer on the bus, and no
-later change on the way, can make the executor send anything risk did not approve.
+An approval is signed (Ed25519, RFC 8032) over all it says: what will be sent, the account and
+environment it is meant for, the limits it was judged by, a nonce and the moment it ends, so that
+no other writer on the bus, and no later change on the way, can make the executor send anything
+risk did not approve.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import math
 from decimal import Decimal
 
 import msgspec
@@ -19,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from libs.common.contracts import IntentApproved
 
-_DOMAIN = b"alpaclaudia/approval/1\n"
+_DOMAIN = b"alpaclaudia/approval/2\n"
 
 
 class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,31 +50,44 @@ def public_key_of(private_key: str) -> str:
 
 
 def signable_bytes(approved: IntentApproved) -> bytes:
-    """What a signature covers: a domain tag and one JSON object with sorted keys.
+    """What a signature covers: a domain tag and every field as JSON with sorted keys.
 
-    Decimals as they print and times in UTC survive a round trip over the bus unchanged. Raises
-    ValueError for a time without a zone or an amount that is no number.
+    Canonical: decimals as they print, times in UTC, numbers without a needless point, so that it
+    comes out the same after the bus and after a JSONB column. Raises ValueError for a time
+    without a zone or an amount that is no number.
     """
-    intent = approved.intent
-    covered = {
-        "account_number": approved.account_number,
-        "alpaca_env": approved.alpaca_env.value,
-        "collateral": _decimal_text(approved.collateral),
-        "expires_at": _time_text(approved.expires_at),
-        "intent_id": intent.message_id,
-        "limit_price": _decimal_text(intent.limit_price),
-        "order_type": intent.order_type.value,
-        "position_intent": intent.position_intent.value if intent.position_intent else None,
-        "qty": str(intent.qty),
-        "side": intent.side.value,
-        "stop_price": _decimal_text(intent.stop_price),
-        "strategy": intent.strategy,
-        "symbol": intent.symbol,
-        "time_in_force": intent.time_in_force.value,
-        "trail_percent": _decimal_text(intent.trail_percent),
-        "underlying": intent.underlying,
-    }
-    return _DOMAIN + msgspec.json.encode(covered, order="sorted")
+    unsigned = msgspec.structs.replace(approved, signature="")
+    return _DOMAIN + msgspec.json.encode(_canonical(unsigned), order="sorted")
+
+
+def _canonical(value: object) -> object:
+    found: object
+    match value:
+        case msgspec.Struct():
+            found = {n: _canonical(getattr(value, n)) for n in value.__struct_fields__}
+        case dict():
+            found = {str(name): _canonical(item) for name, item in value.items()}
+        case list():
+            found = [_canonical(item) for item in value]
+        case Decimal():
+            found = _decimal_text(value)
+        case dt.datetime():
+            found = _time_text(value)
+        case dt.date():
+            found = value.isoformat()
+        case bool() | None:
+            found = value
+        case int() | float():
+            found = ["number", _number_text(value)]
+        case _:
+            found = str(value)  # texts and the words of enumerations
+    return found
+
+
+def _number_text(value: float) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a number")
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def sign(private_key: str, approved: IntentApproved) -> IntentApproved:
@@ -110,9 +125,7 @@ def _key_bytes(text: str, kind: str) -> bytes:
     return raw
 
 
-def _decimal_text(value: Decimal | None) -> str | None:
-    if value is None:
-        return None
+def _decimal_text(value: Decimal) -> str:
     if not value.is_finite():
         raise ValueError(f"{value} is not an amount")
     return str(value)

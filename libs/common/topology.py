@@ -12,6 +12,7 @@ import msgspec
 
 from libs.common.contracts import (
     AlertRaised,
+    EquityMarked,
     Heartbeat,
     IntentApproved,
     IntentBlocked,
@@ -22,6 +23,7 @@ from libs.common.contracts import (
     PlanMade,
     PortfolioObserved,
     SnapshotTaken,
+    TradingStateSet,
     subject_filter,
 )
 
@@ -104,6 +106,20 @@ STREAMS: tuple[Stream, ...] = (
         max_age_seconds=100 * DAY_SECONDS,
         max_bytes=64 * _MB,
         protected=True,
+    ),
+    Stream(
+        name="TRADING",
+        subjects=(subject_filter(TradingStateSet),),
+        max_age_seconds=3650 * DAY_SECONDS,
+        max_bytes=16 * _MB,
+        protected=True,
+    ),
+    Stream(
+        name="EQUITY",
+        subjects=(subject_filter(EquityMarked),),
+        max_age_seconds=3650 * DAY_SECONDS,
+        max_bytes=16 * _MB,
+        max_per_subject=1,
     ),
     Stream(
         name="OPS",

@@ -51,6 +51,28 @@ class Strategy(StrEnum):
     CASH_SECURED_PUT = "wheel:cash_secured_put"
     COVERED_CALL = "wheel:covered_call"
     TRAILING_STOP = "trailing_stop"
+    FLATTEN = "flatten"
+    """An operator closes what is held; `alpaclaudia flatten` wishes for it."""
+
+
+class TradingState(StrEnum):
+    """What may leave: everything risk approves, only what lowers risk, or nothing."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+class TradingVerb(StrEnum):
+    """What moves the trading state: an operator's command, or a trip of risk's own."""
+
+    BEGIN = "begin"
+    HALT = "halt"
+    REDUCE = "reduce"
+    RESUME = "resume"
+    FLATTEN = "flatten"
+    TRIP_REDUCE = "trip_reduce"
+    TRIP_HALT = "trip_halt"
 
 
 class BotMode(StrEnum):

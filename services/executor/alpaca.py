@@ -97,6 +97,10 @@ class OrderDesk:
     def by_id(self, order_id: str) -> wire.WireOrder:
         return _order(self._clients.trading.get(f"/orders/{order_id}", {}))
 
+    def cancel(self, order_id: str) -> None:
+        """Asks for it; whether it was in time shows in the order itself."""
+        self._clients.trading.delete(f"/orders/{order_id}")
+
     def open_orders(self) -> list[wire.WireOrder]:
         """The open orders, newest first, at most one page. Those beyond it, and those whose figures
         are no numbers, are looked up singly, where an error concerns only them.

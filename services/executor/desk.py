@@ -20,9 +20,13 @@ from libs.common.contracts import BotMode, IntentApproved, Severity
 from libs.common.database import DatabaseError, UnstorableError
 from libs.common.order_ids import client_order_id
 from libs.common.promises import BrokenPromiseError
+from libs.common.risk_config import risk_config_version
 from libs.common.runtime import Context, utc_now
+from libs.common.signing import verify
+from libs.common.trading_state import Standing, permits
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import ApprovalExpiredError, OrderDesk
+from services.executor.clearing import to_cancel
 from services.executor.lifecycle import IllegalTransitionError, OrderState
 from services.executor.orders import OrderChange, OrderRow, order_changed
 from services.executor.store import ExecutorStore, StaleRowError
@@ -34,9 +38,11 @@ from services.executor.submit import (
     is_news,
     mismatch,
     refusal_of_approval,
+    refusal_of_order,
     step_when_not_found,
     verdict_of,
 )
+from services.executor.trading import TradingDoor
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +53,23 @@ T = TypeVar("T")
 
 
 class Desk:
-    def __init__(self, context: Context, store: ExecutorStore, broker: OrderDesk | None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        store: ExecutorStore,
+        broker: OrderDesk | None,
+        trading: TradingDoor,
+    ) -> None:
         """`broker` is None in dry mode: nothing here can reach the network then."""
+        self._trading = trading
         self._context = context
         self._settings = context.settings
         self._store = store
         self._broker = broker
         self.account_number: str | None = None
+        self._risk_config_version = risk_config_version(context.settings.risk)
+        self._canceled: set[str] = set()
+        """Broker's ids of orders that were called back."""
         self._busy: set[str] = set()
         """client_order_ids being carried out, which following leaves alone."""
         self._complained: set[tuple[str, int]] = set()
@@ -82,11 +98,18 @@ class Desk:
         message = delivery.decode()
         if not isinstance(message, IntentApproved):
             raise UndecodableError(f"{delivery.subject}: not an approval")
+        if not verify(self._settings.executor.verify_key or "", message):
+            # No row is claimed: the genuine approval of this intent may still come.
+            await self._alert_approval(message, "the approval's signature is not risk's")
+            await delivery.terminate()
+            return
         order_id = client_order_id(message.account_number, message.intent.message_id)
         self._busy.add(order_id)
         try:
             row = await self.patiently(lambda: self._store.begin(message, order_id), delivery)
-            if row.state is OrderState.APPROVED:
+            if row.approval.signature != message.signature:
+                await self._alert_approval(message, "another approval holds this intent's id")
+            elif row.state is OrderState.APPROVED:
                 row = await self._carry_out(row, message, delivery)
             await self.publish(row)
             await delivery.ack()
@@ -97,15 +120,16 @@ class Desk:
         self, row: OrderRow, approval: IntentApproved, delivery: Delivery
     ) -> OrderRow:
         """`approval` is what the bus delivered now, not what a row remembers of it."""
+        broker = self._broker
+        is_dry = self._settings.bot.mode is BotMode.DRY or broker is None
         refusal = self._refusal_of(approval)
+        if refusal is None and is_dry:
+            refusal = await self._door(approval, delivery)
         if refusal is not None:
             change = OrderChange(state=refusal.state, ts=utc_now(), note=refusal.reason)
-            await self._context.alert(
-                Severity.ERROR, "approval", f"{approval.intent.symbol}: {refusal.reason}"
-            )
+            await self._alert_approval(approval, refusal.reason)
             return await self._write(row, change, delivery)
-        broker = self._broker
-        if self._settings.bot.mode is BotMode.DRY or broker is None:
+        if is_dry or broker is None:
             note = "dry mode: nothing was sent"
             dry = OrderChange(state=OrderState.DRY_RUN, ts=approval.intent.as_of, note=note)
             return await self._write(row, dry, delivery)
@@ -114,14 +138,41 @@ class Desk:
         )
         return await self._post(row, broker, delivery)
 
+    async def _alert_approval(self, approval: IntentApproved, why: str) -> None:
+        await self._context.alert(Severity.ERROR, "approval", f"{approval.intent.symbol}: {why}")
+
     def _refusal_of(self, approval: IntentApproved) -> Refusal | None:
+        settings = self._settings
         return refusal_of_approval(
             approval,
-            verify_key=self._settings.executor.verify_key or "",
+            verify_key=settings.executor.verify_key or "",
             account_number=self.account_number,
-            alpaca_env=self._settings.alpaca.env,
+            alpaca_env=settings.alpaca.env,
             now=utc_now(),
+        ) or refusal_of_order(
+            approval,
+            settings.executor,
+            settings.executor.risk_config_versions | {self._risk_config_version},
         )
+
+    async def _door(self, approval: IntentApproved, delivery: Delivery | None) -> Refusal | None:
+        """The last look before an order leaves: the approval, our caps, and the trading state as
+        both logs have it now. Not knowing it means waiting, until the approval ends.
+        """
+        while True:
+            standing = await self._trading.standing()
+            refusal = self._refusal_of(approval)
+            if refusal is not None:
+                return refusal
+            if not standing.problem:
+                break
+            log.warning("an order waits: %s", standing.words)
+            if delivery is not None:
+                await delivery.extend()
+            await asyncio.sleep(PATIENCE_SECONDS)
+        if permits(standing, approval.intent):
+            return None
+        return Refusal(OrderState.ERROR, f"not sent: trading is {standing.words}")
 
     async def _post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
         """Sends a row that is `submitting`, once, and writes what is known afterwards."""
@@ -129,7 +180,7 @@ class Desk:
         resent = delivery is None
         await asyncio.to_thread(broker.wait_for_room)
         # What is sent is what is verified here: the row's own approval, for this account, now.
-        refusal = self._refusal_of(approval)
+        refusal = await self._door(approval, delivery)
         if refusal is not None:
             return await self._not_sent(row, refusal, delivery, resent=resent)
         try:
@@ -238,6 +289,26 @@ class Desk:
         sent = [row for row in rows if row.state is not OrderState.APPROVED]
         if sent and self._broker is not None:
             await self._look_at_the_broker(sent, self._broker)
+
+    async def call_back(self, standing: Standing) -> None:
+        """Cancels what the trading state calls back, once each."""
+        broker = self._broker
+        if broker is None or not (standing.in_force and not standing.problem):
+            return
+        on_halt = self._settings.executor.cancel_entries_on_halt
+        rows = await self.patiently(self._store.open_rows)
+        for row in to_cancel(rows, standing, entries_on_halt=on_halt):
+            order_id = row.order_id or ""
+            if order_id in self._canceled:
+                continue
+            try:
+                await asyncio.to_thread(broker.cancel, order_id)
+            except BrokerRefusedError as error:
+                log.info("%s cannot be cancelled: %s", row.client_order_id, error)
+                if not error.certain:
+                    continue
+            self._canceled.add(order_id)
+            self._context.count("called_back")
 
     async def _end_if_stale(self, row: OrderRow) -> None:
         """An approval whose message was given up would stay open for ever."""

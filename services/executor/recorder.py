@@ -7,8 +7,10 @@ import asyncio
 import msgspec
 
 from libs.common.bus import Delivery
-from libs.common.contracts import Severity
+from libs.common.codec import UndecodableError
+from libs.common.contracts import IntentApproved, Severity
 from libs.common.runtime import Context
+from libs.common.signing import verify
 from libs.common.topology import RECORDERS, Consumer
 from services.executor.desk import Desk
 from services.executor.record_store import RecordStore
@@ -35,6 +37,10 @@ class Recorder:
 
     async def _record(self, delivery: Delivery) -> None:
         message = delivery.decode()
+        key = self._context.settings.executor.verify_key or ""
+        if isinstance(message, IntentApproved) and not verify(key, message):
+            # Written as a decision it would take the genuine one's place.
+            raise UndecodableError(f"{delivery.subject}: the signature is not risk's")
         await self._desk.patiently(
             lambda: self._store.record(message, self._context.market_time()), delivery
         )

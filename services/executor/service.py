@@ -26,6 +26,7 @@ from services.executor.ledger import entry_of
 from services.executor.record_store import RecordStore
 from services.executor.recorder import Recorder
 from services.executor.store import ExecutorStore
+from services.executor.trading import TradingDoor
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ POLL_SECONDS_MIN = 0.25
 LEDGER_SECONDS = 60.0
 LEDGER_DAYS_BACK = 4
 LOCK_SECONDS = 1.0
+TRADING_SECONDS = 0.5
+"""How often the trading state is looked at beside every order's own look."""
 LOCK_ANSWER_SECONDS = 12.0
 RETRY_SECONDS = 2.0
 START_SECONDS = 20.0
@@ -51,7 +54,8 @@ class ExecutorService:
         if settings.bot.mode is BotMode.LIVE:
             pace = PacedClock(settings.executor.requests_per_minute, self.speed)
             self.broker = OrderDesk(settings.alpaca, pace)
-        self.desk = Desk(context, self.store, self.broker)
+        self.trading = TradingDoor(context.bus, engine)
+        self.desk = Desk(context, self.store, self.broker, self.trading)
         self.recorder = Recorder(context, RecordStore(engine), self.desk)
 
     async def run(self) -> None:
@@ -67,6 +71,7 @@ class ExecutorService:
             group.create_task(self.recorder.run())
             group.create_task(self._watch_the_lock())
             group.create_task(self._follow())
+            group.create_task(self._mind_the_trading_state())
             if self.broker is not None:
                 group.create_task(self._ledger(self.broker))
 
@@ -134,6 +139,16 @@ class ExecutorService:
             except (BrokerError, WireError, BusError) as error:
                 await self._trouble("broker", f"open orders cannot be followed: {error}")
             await asyncio.sleep(pause)
+
+    async def _mind_the_trading_state(self) -> None:
+        """Keeps both logs of it alike, and calls back what it no longer lets stand."""
+        while True:
+            standing = await self.trading.mirror()
+            try:
+                await self.desk.call_back(standing)
+            except (BrokerError, WireError) as error:
+                await self._trouble("broker", f"working orders cannot be cancelled: {error}")
+            await asyncio.sleep(TRADING_SECONDS)
 
     async def _ledger(self, broker: OrderDesk) -> None:
         pause = max(2 * POLL_SECONDS_MIN, LEDGER_SECONDS / self.speed)

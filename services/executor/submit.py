@@ -9,6 +9,7 @@ own uniqueness is the last guard: "must be unique" means it had arrived.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import StrEnum
 
@@ -16,10 +17,15 @@ import msgspec
 
 from libs.common.broker import BrokerError, BrokerRefusedError
 from libs.common.contracts import AlpacaEnv, IntentApproved
+from libs.common.settings import ExecutorSettings
 from libs.common.signing import verify
+from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol
 from libs.common.wire import WireOrder
 from services.executor.lifecycle import OrderState, state_of
 from services.executor.orders import OrderChange, OrderRow
+
+COLLAR_DOLLARS_MIN = Decimal("0.10")
+"""A collar in percent of a few cents would hold back every cheap option."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -47,6 +53,45 @@ def refusal_of_approval(
     if now >= approval.expires_at:
         return Refusal(OrderState.EXPIRED, "the approval expired before it could be sent")
     return None
+
+
+def refusal_of_order(
+    approval: IntentApproved, settings: ExecutorSettings, versions: AbstractSet[str]
+) -> Refusal | None:
+    """None when the order keeps to the executor's own caps, whatever risk approved. Held against
+    the price risk saw: an order that nothing can be held against is not sent. `versions` are the
+    versions of risk's limits that are known here.
+    """
+    if approval.risk_config_version not in versions:
+        version = approval.risk_config_version or "of no version"
+        return Refusal(OrderState.ERROR, f"not sent: risk's limits {version} are not known here")
+    fault = _size_fault(approval, settings) or _price_fault(approval, settings)
+    return Refusal(OrderState.ERROR, f"not sent: {fault}") if fault else None
+
+
+def _size_fault(approval: IntentApproved, settings: ExecutorSettings) -> str:
+    intent, seen = approval.intent, approval.seen_price
+    option = parse_option_symbol(intent.symbol)
+    most = settings.max_shares if option is None else settings.max_contracts
+    if not 1 <= intent.qty <= most:
+        return f"quantity {intent.qty} is beyond the cap of {most}"
+    if seen is None or not seen.is_finite() or seen < 0:
+        return "risk saw no price to hold it against"
+    each = seen if option is None else option.strike * SHARES_PER_CONTRACT
+    if each * intent.qty > settings.max_notional:
+        return f"worth {each * intent.qty:f}, beyond the cap of {settings.max_notional:f}"
+    return ""
+
+
+def _price_fault(approval: IntentApproved, settings: ExecutorSettings) -> str:
+    limit, seen = approval.intent.limit_price, approval.seen_price or Decimal(0)
+    if limit is None:
+        is_stock = parse_option_symbol(approval.intent.symbol) is None
+        return "" if is_stock else "an option order without a limit"
+    width = max(seen * Decimal(repr(settings.price_collar_pct)) / 100, COLLAR_DOLLARS_MIN)
+    if not limit.is_finite() or abs(limit - seen) > width:
+        return f"limit {limit} is too far from {seen}, the price risk saw"
+    return ""
 
 
 class Verdict(StrEnum):

@@ -12,8 +12,10 @@ itself and the latest portfolio:
 - it filled, or ended with a word we do not know: all of it, until visible.
 
 Visible means that the order's end, by the broker's clock, lies strictly before the moment the
-portfolio's pass began. An end without a broker's time counts as visible in the second portfolio
-after it: the first one's pass may have begun before the end.
+portfolio's pass began. An end without a broker's time counts as visible in a portfolio whose pass
+ended PASS_SECONDS_MAX of wall time after the news of it: no pass takes so long, so it began later.
+Either way it is a function of the end and of the latest portfolio alone, so that a restart, which
+sees only the latest, comes to the same.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ from libs.common.symbols import (
     parse_option_symbol,
 )
 
+PASS_TIME_MAX = dt.timedelta(minutes=5)
+"""Longer than market may take to read orders, positions and figures (three requests)."""
 UNFILLED_ENDS = frozenset({"rejected", "canceled", "expired", "error", "dry_run"})
 """Final statuses whose unfilled part is free at once; any other may stand for more to come."""
 
@@ -63,8 +67,6 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     qty_held: Decimal
     changed_at: dt.datetime | None
     told_at: dt.datetime
-    witnessed_as_of: dt.datetime | None = None
-    """Only for ends without a broker's time: the first portfolio finished after the news."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,12 +167,8 @@ def after_portfolio(reservation: Reservation, portfolio: PortfolioObserved) -> R
         return None
     if ending.changed_at is not None:
         return None if ending.changed_at < portfolio.as_of else reservation
-    if ending.witnessed_as_of is not None:
-        return None if ending.witnessed_as_of < portfolio.as_of else reservation
-    if portfolio.at <= ending.told_at:
-        return reservation
-    witnessed = msgspec.structs.replace(ending, witnessed_as_of=portfolio.as_of)
-    return msgspec.structs.replace(reservation, ending=witnessed)
+    sure = portfolio.at > ending.told_at + PASS_TIME_MAX
+    return None if sure else reservation
 
 
 def _ending(reservation: Reservation, changed: OrderChanged) -> Ending:
@@ -245,6 +243,20 @@ def bound_in(book: Book, underlying: str) -> Decimal:
         for r in book.reservations
         if _on(r.symbol, underlying)
     ]
+    return sum((*stock, *puts, *buys, *reserved), ZERO)
+
+
+def bound_in_all(book: Book) -> Decimal:
+    """The same over all underlyings."""
+    portfolio = book.portfolio
+    stock = [abs(stock_value(p)) for p in _stocks(portfolio)]
+    puts = [claim for _, claim in _put_claims(portfolio)]
+    buys = [
+        buy_cost(order, portfolio) or ZERO
+        for order in _buys(portfolio)
+        if parse_option_symbol(order.symbol) is None
+    ]
+    reserved = [book.outstanding(r) * r.each.collateral for r in book.reservations]
     return sum((*stock, *puts, *buys, *reserved), ZERO)
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from libs.common.contracts import (
     AlpacaEnv,
+    EquityMarked,
     GateResult,
     IntentApproved,
     IntentBlocked,
@@ -23,7 +24,12 @@ from libs.common.contracts import (
 )
 from libs.common.money import ZERO
 from libs.common.settings import RiskSettings
-from services.risk.gates import Case, run_gates
+from libs.common.trading_state import Standing
+from services.risk import losses
+from services.risk.gates.case import Case, Sight
+from services.risk.gates.limits import seen_price
+from services.risk.gates.table import run_gates
+from services.risk.losses import Mark
 from services.risk.reservations import (
     Reservation,
     after_order,
@@ -31,6 +37,7 @@ from services.risk.reservations import (
     commitment_of,
     reserve,
 )
+from services.risk.tallies import Tallies
 
 DECIDED_MAX = 50_000
 """Intent ids remembered as decided; far more than any stream redelivers."""
@@ -48,6 +55,18 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     account_number: str
     alpaca_env: AlpacaEnv
     at: dt.datetime
+    session: dt.date | None = None
+    seen_price: Decimal | None = None
+
+
+class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a RiskState that a decision can depend on, to be compared as a whole."""
+
+    portfolio: PortfolioObserved | None
+    reservations: tuple[Reservation, ...]
+    decided: frozenset[str]
+    tallies: tuple[object, ...]
+    mark: Mark | None
 
 
 class RiskState:
@@ -58,6 +77,26 @@ class RiskState:
         self._reservations: dict[str, Reservation] = {}
         self._decided: OrderedDict[str, None] = OrderedDict()
         self._early: OrderedDict[str, list[OrderChanged]] = OrderedDict()
+        self._tallies = Tallies()
+        self._mark: Mark | None = None
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge(
+            portfolio=self._portfolio,
+            reservations=self.reservations,
+            decided=frozenset(self._decided),
+            tallies=self._tallies.facts,
+            mark=self._mark,
+        )
+
+    @property
+    def tallies(self) -> Tallies:
+        return self._tallies
+
+    @property
+    def mark(self) -> Mark | None:
+        return self._mark
 
     @property
     def portfolio(self) -> PortfolioObserved | None:
@@ -83,8 +122,18 @@ class RiskState:
         if self._portfolio is not None and portfolio.as_of <= self._portfolio.as_of:
             return
         self._portfolio = portfolio
+        self._mark = losses.after_portfolio(self._mark, portfolio)
         for intent_id, reservation in list(self._reservations.items()):
             self._keep(intent_id, after_portfolio(reservation, portfolio))
+
+    def observe_mark(self, marked: EquityMarked) -> None:
+        """Take what losses are counted from, as it was kept before a restart."""
+        if self._mark is None or marked.as_of >= self._mark.as_of:
+            self._mark = losses.mark_of(marked)
+
+    def observe_standing(self, standing: Standing) -> None:
+        """Begin counting losses anew when somebody resumed."""
+        self._mark = losses.after_standing(self._mark, standing, self._portfolio)
 
     def observe_decision(self, decision: IntentApproved | IntentBlocked) -> None:
         """Remember a decision, and reserve for an approval. A repeat changes nothing."""
@@ -93,6 +142,7 @@ class RiskState:
             return
         self._decided[intent_id] = None
         _shrink(self._decided, DECIDED_MAX)
+        self._tallies.count(decision)
         early = self._early.pop(intent_id, [])
         if isinstance(decision, IntentBlocked):
             return
@@ -119,7 +169,7 @@ class RiskState:
             return reservation
         if ending.qty_held <= 0:
             return None
-        if self._portfolio is None or ending.changed_at is None:
+        if self._portfolio is None:
             return reservation
         return after_portfolio(reservation, self._portfolio)
 
@@ -137,6 +187,9 @@ def decide(
     *,
     alpaca_env: AlpacaEnv,
     at: dt.datetime,
+    standing: Standing | None = None,
+    sight: Sight | None = None,
+    clock_speed: float = 1.0,
 ) -> Decision:
     """Risk's word on an intent, from the state as it stands; changes nothing.
 
@@ -149,6 +202,11 @@ def decide(
         settings=settings,
         at=at,
         decided=state.decided(intent.message_id),
+        standing=standing,
+        sight=sight,
+        tallies=state.tallies,
+        mark=state.mark,
+        clock_speed=clock_speed,
     )
     checks = run_gates(case)
     ok = all(check.ok for check in checks)
@@ -161,6 +219,8 @@ def decide(
         account_number=portfolio.account.account_number if portfolio else "",
         alpaca_env=alpaca_env,
         at=at,
+        session=portfolio.session if portfolio else None,
+        seen_price=seen_price(case) if ok else None,
     )
 
 

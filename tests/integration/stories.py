@@ -26,6 +26,8 @@ from libs.common.contracts import (
     StockQuote,
     TimeInForce,
 )
+from libs.common.risk_config import risk_config_version
+from libs.common.settings import RiskSettings
 from libs.common.signing import KeyPair, sign
 from libs.common.symbols import OptionSymbol, Right
 from tests.integration.broker import ACCOUNT_NUMBER, MIDDAY, SESSION
@@ -71,6 +73,17 @@ def stock(symbol: str, qty: str, price: str = "50") -> PositionView:
         qty_available=Decimal(qty),
         avg_entry_price=Decimal(price),
         market_value=Decimal(qty) * Decimal(price),
+    )
+
+
+def quoted(root: str, strike: str) -> ContractQuote:
+    return ContractQuote(
+        symbol=occ(root, strike),
+        right=Right.PUT,
+        strike=Decimal(strike),
+        expiration=FRIDAY,
+        bid=1.2,
+        ask=1.26,
     )
 
 
@@ -136,6 +149,10 @@ def approval(intent: OrderIntended, keys: KeyPair, **changes: Any) -> IntentAppr
         "collateral": Decimal(5_700),
         "expires_at": wall() + dt.timedelta(seconds=60),
         "signature": "",
+        "session": SESSION,
+        "risk_config_version": risk_config_version(RiskSettings()),
+        "nonce": "a-nonce",
+        "seen_price": intent.limit_price,
     }
     return sign(keys.private, IntentApproved(**(fields | changes)))
 

@@ -70,6 +70,7 @@ async def test_a_poisoned_intent_is_set_aside_and_the_next_is_decided(world: Wor
     await world.room("executor", BOT_MODE="dry")
     await world.room("risk")
     await world.bus.publish(portfolio())
+    await world.bus.publish(snapshot())
     await world.poison("intents.wheel_cash_secured_put.KO", POISON)
     await world.bus.publish(put_intent(1))
     decided = await until(lambda: world.of(IntentApproved), "the next intent's approval")
@@ -122,6 +123,7 @@ async def test_poison_found_when_risk_rebuilds_is_left_out(world: World) -> None
     (blocked,) = await until(lambda: world.of(IntentBlocked), "a block: no portfolio was seen")
     assert "no portfolio was seen" in blocked.reason
     await world.bus.publish(portfolio())
+    await world.bus.publish(snapshot())
     await world.poison("orders.filled.KO", POISON)
     await world.bus.publish(put_intent(2))
     await until(lambda: world.of(IntentApproved), "risk goes on after live poison too")

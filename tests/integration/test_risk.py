@@ -6,7 +6,7 @@ import pytest
 
 from libs.common.contracts import IntentApproved, IntentBlocked
 from libs.common.signing import verify
-from tests.integration.stories import portfolio, put_intent, with_account
+from tests.integration.stories import portfolio, put_intent, quoted, snapshot, with_account
 from tests.integration.world import World, until
 
 pytestmark = pytest.mark.integration
@@ -16,6 +16,8 @@ async def test_a_restart_forgets_no_reservation(world: World) -> None:
     """Cash for one put: approved before the restart, it is still taken after it."""
     purse = with_account(cash=8_000, buying_power=8_000, options_buying_power=8_000)
     await world.bus.publish(portfolio(account=purse))
+    for root in ("KO", "PFE"):
+        await world.bus.publish(snapshot(root, contracts=[quoted(root, "57"), quoted(root, "36")]))
     settings = {"MAX_POSITION_PCT": "100", "CASH_BUFFER": "0"}
     first = await world.room("risk", **settings)
     await world.bus.publish(put_intent(1))
@@ -31,6 +33,7 @@ async def test_a_restart_forgets_no_reservation(world: World) -> None:
 
 async def test_an_intent_delivered_again_after_a_restart_is_decided_once(world: World) -> None:
     await world.bus.publish(portfolio())
+    await world.bus.publish(snapshot())
     first = await world.room("risk")
     await world.bus.publish(put_intent(1))
     await until(lambda: world.of(IntentApproved), "the approval")

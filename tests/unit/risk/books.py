@@ -24,12 +24,15 @@ from libs.common.contracts import (
     Side,
     Strategy,
     TimeInForce,
+    TradingState,
 )
 from libs.common.order_ids import client_order_id
 from libs.common.settings import RiskSettings
 from libs.common.signing import generate_keypair
 from libs.common.symbols import OptionSymbol, Right, option_root
+from libs.common.trading_state import Standing
 from services.risk.approvals import decision_message
+from services.risk.gates.case import Sight
 from services.risk.state import Decision, RiskState, decide
 
 SESSION = dt.date(2024, 3, 4)
@@ -43,6 +46,11 @@ SETTINGS = RiskSettings(
     cash_buffer=Decimal(1000),
     max_position_pct=50.0,
     max_short_puts=5,
+    max_orders_per_minute=100_000,
+    max_repeats_per_day=100_000,
+    max_orders_per_day=100_000,
+    max_order_shares=1_000_000,
+    max_order_contracts=1000,
     signing_key=KEYS.private,
 )
 
@@ -210,16 +218,31 @@ def told(
     )
 
 
-def judge(state: RiskState, intent: OrderIntended, settings: RiskSettings = SETTINGS) -> Decision:
-    """Risk's word, without acting on it."""
-    return decide(state, intent, settings, alpaca_env=AlpacaEnv.PAPER, at=WALL)
+TRADING = Standing(state=TradingState.ACTIVE)
+QUOTE = Sight(
+    at=WALL,
+    as_of=NOON,
+    session=SESSION,
+    closes_at=NOON + dt.timedelta(hours=4),
+    bid=0.5,
+    ask=0.6,
+)
+
+
+def judge(
+    state: RiskState, intent: OrderIntended, settings: RiskSettings = SETTINGS, **known: Any
+) -> Decision:
+    """Risk's word, without acting on it; while trading is on and the option is quoted."""
+    known = {"standing": TRADING, "sight": QUOTE} | known
+    return decide(state, intent, settings, alpaca_env=AlpacaEnv.PAPER, at=WALL, **known)
 
 
 def ask(
-    state: RiskState, intent: OrderIntended, settings: RiskSettings = SETTINGS
+    state: RiskState, intent: OrderIntended, settings: RiskSettings = SETTINGS, **known: Any
 ) -> IntentApproved | IntentBlocked:
     """Risk's word, remembered: what the service does with each intent."""
-    message = decision_message(intent, judge(state, intent, settings), settings)
+    decision = judge(state, intent, settings, **known)
+    message = decision_message(intent, decision, settings, nonce=f"nonce-{intent.message_id}")
     state.observe_decision(message)
     return message
 
@@ -237,7 +260,12 @@ def with_changes(intent: OrderIntended, **changes: Any) -> OrderIntended:
 
 def approval(intent: OrderIntended) -> IntentApproved:
     """An approval however poor the account: for stories that start from one."""
-    rich = RiskSettings(max_position_pct=100.0, max_short_puts=100, signing_key=KEYS.private)
+    rich = RiskSettings(
+        max_position_pct=100.0,
+        max_short_puts=100,
+        max_order_notional=Decimal(10**9),
+        signing_key=KEYS.private,
+    )
     figures = {"equity": Decimal(10**9), "cash": Decimal(10**9)}
     message = ask(knowing(portfolio(held("KO", 10_000, entry="1"), **figures)), intent, rich)
     assert isinstance(message, IntentApproved), message

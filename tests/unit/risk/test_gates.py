@@ -11,7 +11,8 @@ import pytest
 
 from libs.common.contracts import OrderIntended, OrderType, PositionIntent, Side, TimeInForce
 from libs.common.symbols import Right
-from services.risk.gates import check_covered_call, check_csp, check_trailing_stop
+from services.risk.gates.coverage import check_covered_call, check_csp, check_trailing_stop
+from services.risk.gates.table import GATES
 from services.risk.reservations import Book, reserve
 from services.risk.state import Decision
 from tests.unit.risk.books import (
@@ -32,8 +33,7 @@ from tests.unit.risk.books import (
     with_changes,
 )
 
-GATES = ["known_strategy", "well_formed", "intent_age", "portfolio", "account", "options_level"]
-GATES += ["expiration", "duplicate"]
+NAMES = [gate.name for gate in GATES]
 NAN = Decimal("NaN")
 
 
@@ -61,7 +61,7 @@ def test_a_good_intent_passes_every_gate_and_each_says_so(
 ) -> None:
     decision = judge(knowing(portfolio(held("KO", 150, market_value=Decimal(4000)))), intent)
     assert decision.ok, decision.reason
-    assert [check.gate for check in decision.checks] == [*GATES, own_gate]
+    assert [check.gate for check in decision.checks] == [*NAMES, own_gate]
     assert all(check.reason for check in decision.checks)
     assert decision.account_number == "PA1"
 

@@ -19,7 +19,14 @@ from tests.unit.risk.model_broker import STOCK_PRICE, ModelBroker, Pass
 
 NAMES = ("AA", "BB", "CC")
 RULES = msgspec.structs.replace(
-    SETTINGS, cash_buffer=Decimal(500), max_position_pct=40.0, max_short_puts=4
+    SETTINGS,
+    cash_buffer=Decimal(500),
+    max_position_pct=40.0,
+    max_short_puts=4,
+    halt_daily_loss_pct=0.0,
+    reduce_daily_loss_pct=0.0,
+    halt_drawdown_pct=0.0,
+    reduce_drawdown_pct=0.0,
 )
 EQUITY = 16_000
 

@@ -11,7 +11,7 @@ import pytest
 
 from libs.common.contracts import IntentApproved, IntentBlocked, OrderIntended
 from libs.common.symbols import Right
-from services.risk.reservations import Book, free_cash, free_shares, short_puts
+from services.risk.reservations import PASS_TIME_MAX, Book, free_cash, free_shares, short_puts
 from services.risk.state import DECIDED_MAX, EARLY_MAX, RiskState
 from tests.unit.risk.books import (
     SETTINGS,
@@ -175,11 +175,12 @@ def test_news_of_a_fill_may_come_after_the_portfolio_that_shows_it() -> None:
     assert cash(state) == 15_000
 
 
-def test_a_fill_without_the_brokers_time_waits_for_the_second_portfolio() -> None:
+def test_a_fill_without_the_brokers_time_waits_for_a_pass_that_surely_began_later() -> None:
     state = knowing(portfolio())
     put = approved(state, csp())
     state.observe_order(told(put, "filled", filled=1, wall=30))
-    for as_of, wall, kept in ((10, 20, 1), (20, 40, 1), (30, 60, 0)):
+    longest = PASS_TIME_MAX.total_seconds()
+    for as_of, wall, kept in ((10, 20.0, 1), (20, 30 + longest, 1), (30, 31 + longest, 0)):
         state.observe_portfolio(portfolio(held(occ(50), -1), as_of=as_of, wall=wall))
         assert len(state.reservations) == kept
 

@@ -1,0 +1,120 @@
+"""Streams as logs: append after what is known, read on from where one was. Part of the door to NATS."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.js import JetStreamContext
+
+from libs.common.contracts import Message, subject_filter
+from libs.common.topology import STREAMS, Consumer
+
+_TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
+_RETRY_SECONDS = 0.2
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+
+
+class BusError(Exception):
+    """The bus did not do what was asked in the time given."""
+
+
+class SequenceConflictError(BusError):
+    """Somebody else wrote to the subjects meanwhile, so nothing was written."""
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """How many messages a replay read, and the stream sequence of the last; 0 for none."""
+
+    count: int
+    last_sequence: int
+
+
+class Stored(msgspec.Struct, frozen=True):
+    sequence: int
+    payload: bytes
+
+
+async def append(
+    js: JetStreamContext,
+    message: Message,
+    pattern: str,
+    after: int,
+    *,
+    patience_seconds: float = 5.0,
+) -> int:
+    """Stores the message only if `after` is the last sequence among the subjects of
+    `pattern` (0: there is none); returns its own. Raises SequenceConflictError, BusError.
+
+    The server looks at the sequence before it looks for repeats, so a message whose answer
+    went missing is found again by its bytes.
+    """
+    payload = msgspec.json.encode(message)
+    headers = {
+        "Nats-Expected-Last-Subject-Sequence": str(after),
+        "Nats-Expected-Last-Subject-Sequence-Subject": pattern,
+    }
+    deadline = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        try:
+            ack = await js.publish(message.subject, payload, timeout=2, headers=headers)
+            return ack.seq
+        except nats.js.errors.APIError as error:
+            if error.err_code not in _WRONG_LAST_SEQUENCE:
+                raise BusError(f"publishing {message.subject} failed: {error}") from error
+            return await _found_last(js, message, pattern, payload)
+        except _TRANSIENT as error:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise BusError(f"publishing {message.subject} failed: {error!r}") from error
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _found_last(js: JetStreamContext, message: Message, pattern: str, payload: bytes) -> int:
+    try:
+        last = await js.get_msg(_stream_of(message), subject=pattern, direct=True)
+    except _TRANSIENT as error:
+        raise BusError(f"reading {pattern} failed: {error!r}") from error
+    if last.data != payload or last.seq is None:
+        raise SequenceConflictError(f"another writer of {pattern} is at {last.seq}")
+    return int(last.seq)
+
+
+async def delivered(js: JetStreamContext, consumer: Consumer) -> int:
+    """The stream sequence of the last message sent to a consumer. Raises BusError."""
+    try:
+        info = await js.consumer_info(consumer.stream, consumer.name)
+    except _TRANSIENT as error:
+        raise BusError(f"asking after {consumer.stream} failed: {error!r}") from error
+    return (info.delivered.stream_seq or 0) if info.delivered else 0
+
+
+async def read_after(js: JetStreamContext, stream: str, subject: str, after: int) -> list[Stored]:
+    """The messages of a subject beyond a sequence, oldest first. Raises BusError."""
+    found: list[Stored] = []
+    while True:
+        try:
+            raw = await js.get_msg(stream, seq=after + 1, subject=subject, next=True, direct=True)
+        except nats.js.errors.NotFoundError:
+            return found
+        except _TRANSIENT as error:
+            raise BusError(f"reading {subject} failed: {error!r}") from error
+        after = int(raw.seq or after + 1)
+        found.append(Stored(after, raw.data or b""))
+
+
+async def last_payload(js: JetStreamContext, stream: str, subject: str) -> bytes | None:
+    """The bytes of a subject's newest message, or None. Raises BusError."""
+    try:
+        raw = await js.get_msg(stream, subject=subject, direct=True)
+    except nats.js.errors.NotFoundError:
+        return None
+    except _TRANSIENT as error:
+        raise BusError(f"reading {subject} failed: {error!r}") from error
+    return raw.data or b""
+
+
+def _stream_of(message: Message) -> str:
+    wanted = subject_filter(type(message))
+    return next(stream.name for stream in STREAMS if wanted in stream.subjects)

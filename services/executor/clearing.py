@@ -1,0 +1,32 @@
+"""Which working orders the trading state calls back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from libs.common.contracts import Strategy, TradingState
+from libs.common.trading_state import Standing, lowers_risk
+from services.executor.orders import OrderRow
+
+
+def to_cancel(
+    rows: Iterable[OrderRow], standing: Standing, *, entries_on_halt: bool
+) -> list[OrderRow]:
+    """The orders at the broker to cancel. A halt calls back what would open something; flattening
+    calls back everything of ours but what flattens, since a resting stop holds the shares. Not
+    knowing the state stops new orders only: it is no reason to touch working ones.
+    """
+    if standing.problem:
+        return []
+    halted = standing.state is TradingState.HALTED and entries_on_halt
+    return [
+        row
+        for row in rows
+        if row.order_id is not None
+        and not row.final
+        and row.broker_status != "pending_cancel"
+        and (
+            (halted and not lowers_risk(row.approval.intent))
+            or (standing.flattening and row.approval.intent.strategy != Strategy.FLATTEN)
+        )
+    ]

@@ -1,0 +1,144 @@
+"""How much, how dear and how often. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+from libs.common.contracts import OrderIntended, Strategy
+from libs.common.money import decimal_of, plain
+from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol
+from services.risk.gates.case import Case, CheckResult, all_of, bad, fine
+from services.risk.reservations import Book, Reservation, bound_in_all, commitment_of
+
+
+def seen_price(case: Case) -> Decimal | None:
+    """Dollars a share the market gives: the middle of the quote, else what the portfolio shows."""
+    sight = case.sight
+    if case.is_option and sight and sight.bid is not None and sight.ask is not None:
+        return decimal_of(sight.bid) / 2 + decimal_of(sight.ask) / 2
+    return case.mark_price
+
+
+def notional(case: Case) -> Decimal | None:
+    """Dollars the order may move: strike x 100 x contracts, or the shares at the price seen."""
+    intent = case.intent
+    option = parse_option_symbol(intent.symbol)
+    if option is not None:
+        return option.strike * SHARES_PER_CONTRACT * intent.qty
+    price = seen_price(case)
+    return None if price is None else price * intent.qty
+
+
+def check_order_size(case: Case) -> CheckResult:
+    settings, qty = case.settings, case.intent.qty
+    most, unit = settings.max_order_shares, "shares"
+    if case.is_option:
+        most, unit = settings.max_order_contracts, "contracts"
+    dollars = notional(case)
+    faults = [f"{qty} {unit}, at most {most}"] if qty > most else []
+    if dollars is None:
+        faults.append("no price is known to value it")
+    elif dollars > settings.max_order_notional:
+        faults.append(f"worth {plain(dollars)}, at most {plain(settings.max_order_notional)}")
+    return all_of(faults, f"{qty} {unit} worth {plain(dollars) if dollars is not None else '?'}")
+
+
+def check_price_collar(case: Case) -> CheckResult:
+    """Whether the limit lies between bid and ask, give or take PRICE_COLLAR_PCT of each."""
+    limit = case.intent.limit_price
+    if limit is None:
+        return fine("sets no price")
+    sight = case.sight
+    if sight is not None and sight.bid is not None and sight.ask is not None:
+        bid, ask = decimal_of(sight.bid), decimal_of(sight.ask)
+    elif case.is_flatten and case.mark_price is not None:
+        bid = ask = case.mark_price
+    else:
+        return bad("no quote to hold the price against")
+    width = Decimal(repr(case.settings.price_collar_pct)) / 100
+    low, high = bid * (1 - width), ask * (1 + width)
+    return CheckResult(
+        ok=low <= limit <= high, reason=f"limit {limit}, allowed {low:.2f} to {high:.2f}"
+    )
+
+
+def check_capital(case: Case) -> CheckResult:
+    """All that would be bound, against a sum in dollars and against equity."""
+    new = commitment_of(case.intent).collateral * case.intent.qty
+    if not new:
+        return fine("binds no capital")
+    settings, equity = case.settings, case.book.portfolio.account.equity
+    bound = bound_in_all(case.book) + new
+    share = equity * Decimal(repr(settings.max_total_pct)) / 100
+    faults = []
+    if bound > share:
+        faults.append(
+            f"would bind {plain(bound)} in all, above {settings.max_total_pct:g} % of equity"
+            f" {plain(equity)}"
+        )
+    if settings.capital_limit is not None and bound > settings.capital_limit:
+        faults.append(f"would bind {plain(bound)} in all, above {plain(settings.capital_limit)}")
+    return all_of(faults, f"{plain(bound)} bound in all")
+
+
+def check_order_rate(case: Case) -> CheckResult:
+    made = case.tallies.orders_since(_minute_ago(case))
+    most = case.settings.max_orders_per_minute
+    return CheckResult(ok=made < most, reason=f"{made} approved in the last minute, at most {most}")
+
+
+def check_message_rate(case: Case) -> CheckResult:
+    made = case.tallies.messages_since(_minute_ago(case))
+    most = case.settings.max_messages_per_minute
+    return CheckResult(ok=made < most, reason=f"{made} decided in the last minute, at most {most}")
+
+
+def _minute_ago(case: Case) -> dt.datetime:
+    return case.at - dt.timedelta(seconds=60 / max(case.clock_speed, 1.0))
+
+
+def check_daily_count(case: Case) -> CheckResult:
+    made = case.tallies.orders_on(case.book.portfolio.session)
+    most = case.settings.max_orders_per_day
+    return CheckResult(ok=made < most, reason=f"{made} approved this session, at most {most}")
+
+
+def check_repeats(case: Case) -> CheckResult:
+    """Knight's fault: the same order over and over. What closes is bound by what is held."""
+    intent = case.intent
+    if intent.strategy == Strategy.FLATTEN:
+        return fine("closes what is held")
+    kin = (intent.strategy, intent.underlying, intent.side)
+    made = case.tallies.repeats_on(case.book.portfolio.session, kin)
+    most = case.settings.max_repeats_per_day
+    return CheckResult(ok=made < most, reason=f"{made} like it this session, at most {most}")
+
+
+def check_duplicate(intent: OrderIntended, book: Book, *, decided: bool) -> CheckResult:
+    """Whether the same wish is already on its way.
+
+    A duplicate is: an intent already decided; a reservation of the same strategy on the same
+    underlying that the planner cannot have seen (no portfolio up to the intent's own time shows
+    its order); for options also an open order with the same symbol and side, whoever placed it.
+    A trailing stop that rests and was seen is no duplicate of one for further shares: the shares
+    it holds are not free.
+    """
+    if decided:
+        return CheckResult(ok=False, reason="this intent was decided already")
+    for reservation in book.reservations:
+        if _repeats(intent, reservation, book):
+            return CheckResult(ok=False, reason=f"repeats pending intent {reservation.intent_id}")
+    if parse_option_symbol(intent.symbol) is not None:
+        for order in book.portfolio.open_orders:
+            if (order.symbol, order.side) == (intent.symbol, intent.side):
+                return CheckResult(ok=False, reason=f"repeats open order {order.order_id}")
+    return CheckResult(ok=True, reason="nothing like it is pending")
+
+
+def _repeats(intent: OrderIntended, reservation: Reservation, book: Book) -> bool:
+    kin = (reservation.strategy, reservation.underlying) == (intent.strategy, intent.underlying)
+    if intent.strategy == Strategy.FLATTEN:  # its orders on one stock go out together
+        kin = kin and reservation.symbol == intent.symbol
+    known_to_planner = book.shows(reservation) and book.portfolio.as_of <= intent.as_of
+    return kin and not known_to_planner
