@@ -243,13 +243,9 @@ class Bus:
                     raise BusError(f"publishing {subject} failed: {error!r}") from error
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def append(
-        self, message: Message, pattern: str, after: int, *, patience_seconds: float = 5.0
-    ) -> int:
+    async def append(self, message: Message, pattern: str, after: int) -> int:
         """Stores the message only after a certain one; see bus_logs.append."""
-        return await bus_logs.append(
-            self._js, message, pattern, after, patience_seconds=patience_seconds
-        )
+        return await bus_logs.append(self._js, message, pattern, after)
 
     # --- reading -------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Streams as logs: append after what is known, read on from where one was. Part of the door to NATS."""
+"""Streams as logs: append after what is known, read on from there. One half of the door to NATS."""
 
 from __future__ import annotations
 

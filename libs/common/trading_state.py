@@ -20,6 +20,7 @@ from libs.common.contracts import (
     OrderIntended,
     PositionIntent,
     Side,
+    Strategy,
     TradingState,
     TradingStateSet,
     TradingVerb,
@@ -157,9 +158,15 @@ def tightens(move_: Move, standing: Standing) -> bool:
 
 
 def missing_from(log: Sequence[TradingStateSet], standing: Standing) -> tuple[TradingStateSet, ...]:
-    """Restricting records in force that a log has not: only these may be copied to it."""
+    """Restricting records in force that a log has not: only these may be copied to it, and none
+    that lifts something as well, since a copy would make the lift count.
+    """
     known = {record.message_id for record in log}
-    return tuple(record for record in standing.in_force if record.message_id not in known)
+    return tuple(
+        record
+        for record in standing.in_force
+        if record.message_id not in known and not record.lifts
+    )
 
 
 def lowers_risk(intent: OrderIntended) -> bool:
@@ -175,6 +182,11 @@ def lowers_risk(intent: OrderIntended) -> bool:
 
 
 def permits(standing: Standing, intent: OrderIntended) -> bool:
+    """Whether the order may leave. While it is flattened only what flattens may: a new stop would
+    hold the shares that are to be sold.
+    """
+    if standing.flattening and intent.strategy != Strategy.FLATTEN:
+        return False
     match standing.state:
         case TradingState.ACTIVE:
             return True

@@ -60,6 +60,7 @@ def clear_errors() -> Iterator[None]:
     from libs.embedded.processes import EmbeddedServerError
     from services.cli.home import HomeError
     from services.cli.supervisor import SupervisorError
+    from services.cli.trading import TradingError
 
     try:
         yield
@@ -67,7 +68,14 @@ def clear_errors() -> Iterator[None]:
         raise fail(f"settings:\n{error}", EXIT_BROKEN_PROMISE) from None
     except BrokenPromiseError as error:
         raise fail(str(error), EXIT_BROKEN_PROMISE) from None
-    except (BusError, DatabaseError, EmbeddedServerError, HomeError, SupervisorError) as error:
+    except (
+        BusError,
+        DatabaseError,
+        EmbeddedServerError,
+        HomeError,
+        SupervisorError,
+        TradingError,
+    ) as error:
         raise fail(str(error)) from None
 
 
@@ -216,6 +224,62 @@ def tick(
 
     with clear_errors():
         raise typer.Exit(asyncio.run(tick_now(wait_seconds, as_json=as_json)))
+
+
+Why = Annotated[
+    str,
+    typer.Option("--why", help="The reason: kept with your name, shown with the state."),
+]
+
+
+def _say(verb: str, why: str, *, as_json: bool) -> None:
+    from libs.common.contracts import TradingVerb
+    from services.cli.operate import loaded_settings
+    from services.cli.trading import say, show
+
+    if not why.strip():
+        raise fail("--why: say a reason", 2)
+    with clear_errors():
+        settings = loaded_settings(os.environ).settings
+        word = asyncio.run(say(settings, TradingVerb(verb), why.strip()))
+        raise typer.Exit(show(word, as_json=as_json))
+
+
+@app.command()
+def halt(why: Why, as_json: JsonFlag = False) -> None:
+    """No order leaves any more, and working entries are called back. One log in reach is enough."""
+    _say("halt", why, as_json=as_json)
+
+
+@app.command()
+def reduce(why: Why, as_json: JsonFlag = False) -> None:
+    """Only orders that close something leave."""
+    _say("reduce", why, as_json=as_json)
+
+
+@app.command()
+def resume(why: Why, as_json: JsonFlag = False) -> None:
+    """Lifts every halt and reduction there is. Needs the bus and the database."""
+    _say("resume", why, as_json=as_json)
+
+
+@app.command()
+def flatten(
+    why: Why,
+    as_json: JsonFlag = False,
+    wait_seconds: Annotated[float, typer.Option(min=0, help="How long to go on wishing.")] = 120,
+) -> None:
+    """Closes what is held, by orders that risk judges like any other. Opens nothing more."""
+    from services.cli.flatten import flatten as flatten_all
+    from services.cli.flatten import show
+    from services.cli.operate import loaded_settings
+
+    if not why.strip():
+        raise fail("--why: say a reason", 2)
+    with clear_errors():
+        settings = loaded_settings(os.environ).settings
+        done = asyncio.run(flatten_all(settings, why.strip(), wait_seconds))
+        raise typer.Exit(show(done, as_json=as_json))
 
 
 @app.command()

@@ -129,6 +129,11 @@ def demo_environ(plan: DemoPlan, speed: float) -> dict[str, str]:
         "MAX_SHORT_PUTS": "4",
         "MAX_POSITION_PCT": "35",
         "CASH_BUFFER": "1000",
+        # The demo runs into a crash on purpose, and should go on through it.
+        "REDUCE_DAILY_LOSS_PCT": "0",
+        "HALT_DAILY_LOSS_PCT": "0",
+        "REDUCE_DRAWDOWN_PCT": "0",
+        "HALT_DRAWDOWN_PCT": "0",
         "TRAIL_PERCENT": "6",
         "ORDER_POLL_SECONDS": "60",
         "REPORT_TIME": "22:30",

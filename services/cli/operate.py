@@ -30,13 +30,18 @@ from libs.common.contracts import (
     PortfolioObserved,
     TickAnswered,
     TickRequested,
+    TradingState,
 )
-from libs.common.database import Engine, check_schema, engine_for
+from libs.common.database import DatabaseError, Engine, check_schema, engine_for
 from libs.common.promises import BrokenPromiseError
+from libs.common.risk_config import risk_config_version
 from libs.common.runtime import ENV_FILE, encode_line, settings_from, utc_now
 from libs.common.settings import Settings
 from libs.common.settings_sources import LoadedSettings, resolved_rows
 from libs.common.topology import FEED_PREFIX, STREAMS
+from libs.common.trading_log import BusTradingLog
+from libs.common.trading_state import Standing, standing_of
+from libs.common.trading_store import TradingStore
 from services.cli.home import home_folder, running_stack
 from services.cli.store import OperatorStore
 from services.cli.supervisor import SERVICES
@@ -189,6 +194,8 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
     environment: str
     market_time: dt.datetime | None
     market_open: bool | None
+    trading: Standing
+    risk_config_version: str
     services: list[ServiceStatus]
     portfolio: PortfolioObserved | None
 
@@ -230,9 +237,22 @@ async def _system_status(bus: Bus, settings: Settings) -> SystemStatus:
         environment=settings.alpaca.env.value,
         market_time=market.market_now if market else None,
         market_open=market.market_open if market else None,
+        trading=await _trading(bus, settings),
+        risk_config_version=risk_config_version(settings.risk),
         services=[_service_status(name, beats.get(name)) for name in SERVICES],
         portfolio=await bus.last("MARKET", PortfolioObserved.SUBJECT, PortfolioObserved),
     )
+
+
+async def _trading(bus: Bus, settings: Settings) -> Standing:
+    """As the executor sees it: both logs."""
+    in_table = None
+    if settings.database.url is not None:
+        engine = engine_for(settings.database.url, application="operator")
+        with suppress(DatabaseError):
+            in_table = await asyncio.to_thread(TradingStore(engine).read)
+        engine.dispose()
+    return standing_of({"bus": await BusTradingLog(bus).read(), "database": in_table})
 
 
 def _service_status(name: str, beat: Heartbeat | None) -> ServiceStatus:
@@ -256,6 +276,11 @@ def _print_status(system: SystemStatus) -> None:
         f"[bold]BOT_MODE={system.mode} ALPACA_ENV={system.environment}[/]  market time {when}"
         f" ({is_open})"
     )
+    active = system.trading.state is TradingState.ACTIVE
+    console.print(
+        Text(f"trading is {system.trading.words}", style="green" if active else "bold red")
+    )
+    console.print(f"risk's limits: version {system.risk_config_version}")
     for service in system.services:
         style = "green" if service.state in ("ready", "standby") else "red"
         counters = "  ".join(f"{name} {count}" for name, count in sorted(service.counters.items()))

@@ -18,8 +18,9 @@ from rich.live import Live
 from rich.text import Text
 
 from libs.common.codec import UndecodableError, decode_message
-from libs.common.contracts import MarketTicked
+from libs.common.contracts import MarketTicked, TradingState
 from libs.common.runtime import encode_line, utc_now
+from libs.common.trading_log import BusTradingLog
 from services.cli.home import StackFolder
 from services.cli.stack import Stack, StackPlan
 from services.cli.tally import Tally
@@ -73,6 +74,7 @@ class Run:
                 await asyncio.gather(starting, return_exceptions=True)
                 return Tally()
             starting.result()
+            await self._learn_the_trading_state()
             await self._show(seconds)
             return await self._finish()
         finally:
@@ -86,6 +88,14 @@ class Run:
             await self.stack.start()
         finally:
             watching.cancel()
+
+    async def _learn_the_trading_state(self) -> None:
+        """What was said in an earlier run holds in this one."""
+        bus = await self.stack.bus_made
+        for record in await BusTradingLog(bus).read() or []:
+            self.state.fold(record)
+        if self.state.standing.state is not TradingState.ACTIVE:
+            self._say(f"trading is {self.state.standing.words}")
 
     async def _watch_the_bus(self) -> None:
         """From the first moment there is a bus, so that the first tick is seen."""

@@ -27,8 +27,12 @@ from libs.common.contracts import (
     PortfolioObserved,
     PositionView,
     Severity,
+    TradingState,
+    TradingStateSet,
+    TradingVerb,
 )
 from libs.common.symbols import parse_option_symbol
+from libs.common.trading_state import Standing, standing_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 DECISIONS_SHOWN = 40
@@ -69,6 +73,7 @@ class ViewState:
         self.orders: dict[str, OrderChanged] = {}
         self.events: deque[Event] = deque(maxlen=EVENTS_SHOWN)
         self.services: dict[str, Heartbeat] = {}
+        self.trading: list[TradingStateSet] = []
         self.counts = {"approved": 0, "blocked": 0, "filled": 0, "assigned": 0, "errors": 0}
 
     def fold(self, message: Message) -> None:
@@ -88,12 +93,15 @@ class ViewState:
                 self._on_ledger(message)
             case AlertRaised():
                 self._on_alert(message)
+            case TradingStateSet():
+                self._on_trading_state(message)
             case Heartbeat():
-                self.services[message.service] = message
-                if message.market_now is not None:
-                    self.market_now = message.market_now
-            case _:
-                return
+                self._on_beat(message)
+
+    def _on_beat(self, beat: Heartbeat) -> None:
+        self.services[beat.service] = beat
+        if beat.market_now is not None:
+            self.market_now = beat.market_now
 
     def _on_tick(self, ticked: MarketTicked) -> None:
         self.ticks += 1
@@ -135,6 +143,19 @@ class ViewState:
         if alert.severity is Severity.ERROR:
             self.counts["errors"] += 1
         self.events.append(Event(self.market_now, f"{alert.service}: {alert.text}", style))
+
+    def _on_trading_state(self, record: TradingStateSet) -> None:
+        self.trading.append(record)
+        if record.verb is TradingVerb.BEGIN:
+            return
+        text = f"trading: {record.verb.value} by {record.who}: {record.why}"
+        style = "green" if record.state is TradingState.ACTIVE else "bold red"
+        self.events.append(Event(self.market_now, text, style))
+
+    @property
+    def standing(self) -> Standing:
+        """As the view has heard it; the executor's door reads both logs."""
+        return standing_of({"bus": self.trading})
 
     def note(self, text: str) -> None:
         self.events.append(Event(self.market_now, text, "cyan"))
@@ -189,6 +210,7 @@ def _header(state: ViewState) -> RenderableType:
         (_market_time(state.market_now), "bold"),
         f"  tick {state.ticks}",
         f"  ({state.last_tick.duration_ms:.0f} ms)" if state.last_tick else "",
+        *_trading_words(state),
     )
     second = _account_line(state)
     counts = state.counts
@@ -214,6 +236,12 @@ def _header(state: ViewState) -> RenderableType:
         subtitle=SYNTHETIC if state.synthetic else None,
         border_style="blue",
     )
+
+
+def _trading_words(state: ViewState) -> list[tuple[str, str]]:
+    if not state.trading or state.standing.state is TradingState.ACTIVE:
+        return []
+    return [("  ", ""), (f" {state.standing.words} ", "bold white on red")]
 
 
 def _service_words(state: ViewState) -> list[tuple[str, str]]:

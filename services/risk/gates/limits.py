@@ -11,6 +11,9 @@ from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol
 from services.risk.gates.case import Case, CheckResult, all_of, bad, fine
 from services.risk.reservations import Book, Reservation, bound_in_all, commitment_of
 
+COLLAR_DOLLARS_MIN = Decimal("0.05")
+"""A few percent of a few cents would be less than one step of the price grid."""
+
 
 def seen_price(case: Case) -> Decimal | None:
     """Dollars a share the market gives: the middle of the quote, else what the portfolio shows."""
@@ -57,7 +60,8 @@ def check_price_collar(case: Case) -> CheckResult:
     else:
         return bad("no quote to hold the price against")
     width = Decimal(repr(case.settings.price_collar_pct)) / 100
-    low, high = bid * (1 - width), ask * (1 + width)
+    low = bid - max(bid * width, COLLAR_DOLLARS_MIN)
+    high = ask + max(ask * width, COLLAR_DOLLARS_MIN)
     return CheckResult(
         ok=low <= limit <= high, reason=f"limit {limit}, allowed {low:.2f} to {high:.2f}"
     )

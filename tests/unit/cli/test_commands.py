@@ -18,7 +18,7 @@ COMMANDS = [
 PROMISED = {
     "keygen",
     "demo", "loop", "serve", "tick", "status", "report", "dump-state", "config", "watch",
-    "provision", "migrate", "version",
+    "provision", "migrate", "version", "halt", "reduce", "resume", "flatten",
 }  # fmt: skip
 
 
