@@ -76,6 +76,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return self.intent.strategy == Strategy.FLATTEN
 
     @property
+    def quote(self) -> tuple[Decimal, Decimal] | None:
+        """Bid and ask in dollars a share; None when a side is missing or they make no market."""
+        sight = self.sight
+        if sight is None or sight.bid is None or sight.ask is None:
+            return None
+        if not (0 <= sight.bid <= sight.ask < math.inf and sight.ask > 0):  # NaN is none of these
+            return None
+        return decimal_of(sight.bid), decimal_of(sight.ask)
+
+    @property
     def mark_price(self) -> Decimal | None:
         """Dollars a share at which the portfolio shows the symbol, None when it does not."""
         for position in self.portfolio.positions if self.portfolio else ():

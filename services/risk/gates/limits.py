@@ -6,7 +6,7 @@ import datetime as dt
 from decimal import Decimal
 
 from libs.common.contracts import OrderIntended, Strategy
-from libs.common.money import decimal_of, plain
+from libs.common.money import plain
 from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol
 from services.risk.gates.case import Case, CheckResult, all_of, bad, fine
 from services.risk.reservations import Book, Reservation, bound_in_all, commitment_of
@@ -17,9 +17,9 @@ COLLAR_DOLLARS_MIN = Decimal("0.05")
 
 def seen_price(case: Case) -> Decimal | None:
     """Dollars a share the market gives: the middle of the quote, else what the portfolio shows."""
-    sight = case.sight
-    if case.is_option and sight and sight.bid is not None and sight.ask is not None:
-        return decimal_of(sight.bid) / 2 + decimal_of(sight.ask) / 2
+    if case.is_option and case.quote is not None:
+        bid, ask = case.quote
+        return (bid + ask) / 2
     return case.mark_price
 
 
@@ -52,9 +52,8 @@ def check_price_collar(case: Case) -> CheckResult:
     limit = case.intent.limit_price
     if limit is None:
         return fine("sets no price")
-    sight = case.sight
-    if sight is not None and sight.bid is not None and sight.ask is not None:
-        bid, ask = decimal_of(sight.bid), decimal_of(sight.ask)
+    if case.quote is not None:
+        bid, ask = case.quote
     elif case.is_flatten and case.mark_price is not None:
         bid = ask = case.mark_price
     else:

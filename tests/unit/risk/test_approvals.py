@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -16,12 +17,15 @@ from libs.common.contracts import (
     AlpacaEnv,
     IntentApproved,
     IntentBlocked,
+    OrderIntended,
     OrderType,
     PositionIntent,
     Side,
     TimeInForce,
 )
 from libs.common.order_ids import client_order_id
+from libs.common.risk_config import risk_config_version
+from libs.common.settings import RiskSettings
 from libs.common.signing import (
     generate_keypair,
     public_key_of,
@@ -124,6 +128,95 @@ def test_an_order_changed_on_the_way_is_not_signed(changes: dict[str, Any]) -> N
 )
 def test_an_approval_changed_on_the_way_is_not_signed(changes: dict[str, Any]) -> None:
     assert not verify(KEYS.public, msgspec.structs.replace(approval(), **changes))
+
+
+def other(value: object) -> Any:
+    """A value of the same kind that is not the same."""
+    found: Any = Decimal(1)
+    match value:
+        case bool():
+            found = not value
+        case Enum():
+            found = next(each for each in type(value) if each is not value)
+        case str():
+            found = value + "x"
+        case int() | float() | Decimal():
+            found = value + 1
+        case dt.datetime() | dt.date():
+            found = value + dt.timedelta(days=1)
+        case list():
+            found = value[1:]
+        case dict():
+            found = {**value, "more": 1}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted({*IntentApproved.__struct_fields__} - {"intent"}))
+def test_no_field_of_an_approval_can_be_altered(name: str) -> None:
+    message = approval()
+    altered = msgspec.structs.replace(message, **{name: other(getattr(message, name))})
+    assert not verify(KEYS.public, altered)
+
+
+@pytest.mark.parametrize("name", OrderIntended.__struct_fields__)
+def test_no_field_of_the_intent_can_be_altered(name: str) -> None:
+    message = approval()
+    intent = msgspec.structs.replace(message.intent, **{name: other(getattr(message.intent, name))})
+    assert not verify(KEYS.public, msgspec.structs.replace(message, intent=intent))
+
+
+def test_no_gates_word_can_be_altered() -> None:
+    message = approval()
+    for field in ("gate", "ok", "reason"):
+        first = message.checks[0]
+        word = msgspec.structs.replace(first, **{field: other(getattr(first, field))})
+        altered = msgspec.structs.replace(message, checks=[word, *message.checks[1:]])
+        assert not verify(KEYS.public, altered)
+
+
+DETAILS = st.dictionaries(
+    st.text(max_size=5),
+    st.none()
+    | st.text(max_size=8)
+    | st.integers(-(10**15), 10**15)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    max_size=5,
+)
+
+
+@given(details=DETAILS)
+def test_a_signature_survives_the_bus_and_a_column_of_json(
+    details: dict[str, str | int | float | None],
+) -> None:
+    """A JSONB column keeps numbers by value: 1e22 comes back as an integer."""
+    intent = msgspec.structs.replace(UNSIGNED.intent, details=details)
+    signed = sign(KEYS.private, msgspec.structs.replace(UNSIGNED, intent=intent))
+    received = msgspec.json.decode(msgspec.json.encode(signed), type=IntentApproved)
+    assert verify(KEYS.public, received)
+    by_value = {
+        name: int(value) if isinstance(value, float) and value == int(value) else value
+        for name, value in details.items()
+    }
+    kept = msgspec.structs.replace(intent, details=by_value)
+    assert verify(KEYS.public, msgspec.structs.replace(signed, intent=kept))
+
+
+def test_two_approvals_of_one_intent_have_two_signatures() -> None:
+    message = approval()
+    twin = sign(KEYS.private, msgspec.structs.replace(message, nonce="another"))
+    assert twin.signature != message.signature
+    assert verify(KEYS.public, twin)
+
+
+def test_every_limit_has_a_part_in_the_version() -> None:
+    """But for the key: it is no limit, and its hash is nobody's business."""
+    version = risk_config_version(SETTINGS)
+    assert approval().risk_config_version == version
+    for name in RiskSettings.__struct_fields__:
+        value = getattr(SETTINGS, name)
+        changed: Any = frozenset({"KO"}) if isinstance(value, frozenset) else other(value)
+        altered = risk_config_version(msgspec.structs.replace(SETTINGS, **{name: changed}))
+        assert (altered == version) is (name == "signing_key")
 
 
 @given(signature=st.text(max_size=100))

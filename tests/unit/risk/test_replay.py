@@ -23,6 +23,7 @@ from libs.common.symbols import Right
 from services.risk.losses import Mark
 from services.risk.state import RiskState
 from tests.unit.risk.books import (
+    QUOTE,
     SETTINGS,
     ask,
     broker_time,
@@ -66,6 +67,7 @@ class Streams(RuleBasedStateMachine):
         self.working: dict[str, OrderIntended] = {}
         self.latest: PortfolioObserved | None = None
         self.kept_mark: Mark | None = None
+        self.look(set(), 0)
 
     def _tick(self) -> float:
         self.clock += 30
@@ -85,7 +87,8 @@ class Streams(RuleBasedStateMachine):
             intent = stop(label, qty, stock=name, as_of=as_of)
         else:
             intent = make(label, strike, stock=name, qty=qty, as_of=as_of)
-        decision = ask(self.live, intent, ROOMY)
+        quote = msgspec.structs.replace(QUOTE, as_of=as_of)
+        decision = ask(self.live, intent, ROOMY, sight=quote)
         self.decisions.append(decision)
         if isinstance(decision, IntentApproved):
             self.working[label] = intent
@@ -137,7 +140,7 @@ class Streams(RuleBasedStateMachine):
         moment = self._tick()
         orders = [resting(i) for n, i in enumerate(self.working.values()) if n in shows]
         self.latest = portfolio(
-            held("KO", 300, market_value=Decimal(15_000)),
+            *(held(name, 300, entry="10", market_value=Decimal(3000)) for name in NAMES),
             held(occ(45, Right.PUT, stock="PEP"), -1),
             orders=tuple(orders),
             as_of=moment,
@@ -185,7 +188,7 @@ def marked(mark: Mark) -> EquityMarked:
 
 
 TestStreams = Streams.TestCase
-TestStreams.settings = hypothesis_settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestStreams.settings = hypothesis_settings(max_examples=250, stateful_step_count=30, deadline=None)
 
 
 @given(order=st.permutations(range(6)), again=st.lists(st.integers(0, 5), max_size=4))

@@ -294,3 +294,17 @@ def test_memory_is_bounded() -> None:
     for i in range(EARLY_MAX + 1):
         state.observe_order(told(csp(f"early{i}"), "accepted", final=False))
     assert len(state._early) == EARLY_MAX
+
+
+def test_news_without_the_brokers_time_may_come_after_the_portfolio_that_shows_it() -> None:
+    """As in a replay, where the latest portfolio is the only one: both come to the same."""
+    live, replayed = knowing(portfolio()), RiskState()
+    decision = ask(live, csp())
+    late = portfolio(held(occ(50), -1), as_of=900, wall=900)
+    news = told(csp(), "filled", filled=1, wall=30)
+    live.observe_portfolio(late)
+    live.observe_order(news)
+    replayed.observe_decision(decision)
+    replayed.observe_order(news)
+    replayed.observe_portfolio(late)
+    assert live.reservations == replayed.reservations == ()
