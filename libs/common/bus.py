@@ -99,6 +99,11 @@ class Delivery:
             await self._msg.term()
 
 
+async def _leave(subscription: JetStreamContext.PullSubscription) -> None:
+    with contextlib.suppress(*_TRANSIENT):
+        await subscription.unsubscribe()
+
+
 class Bus:
     def __init__(self, name: str) -> None:
         self.name = name
@@ -258,22 +263,24 @@ class Bus:
         `on_poison`; one whose handler fails comes again after a pause that grows.
         """
         subscription = await self._bind(consumer)
-        while True:
-            if _asked_to_end():
-                raise asyncio.CancelledError
-            try:
-                (msg,) = await subscription.fetch(1, timeout=_FETCH_SECONDS)
-            except TimeoutError:
-                continue
-            except _TRANSIENT as error:
-                log.debug("fetching from %s/%s: %r", consumer.stream, consumer.name, error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                if self.connected:  # a consumer that is gone shows here, and only here
-                    with contextlib.suppress(*_TRANSIENT):
-                        await subscription.unsubscribe()
-                    subscription = await self._bind(consumer)
-                continue
-            await self._deliver(Delivery(msg), handle, on_poison)
+        try:
+            while True:
+                if _asked_to_end():
+                    raise asyncio.CancelledError
+                try:
+                    (msg,) = await subscription.fetch(1, timeout=_FETCH_SECONDS)
+                except TimeoutError:
+                    continue
+                except _TRANSIENT as error:
+                    log.debug("fetching from %s/%s: %r", consumer.stream, consumer.name, error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    if self.connected:  # a consumer that is gone shows here, and only here
+                        await _leave(subscription)
+                        subscription = await self._bind(consumer)
+                    continue
+                await self._deliver(Delivery(msg), handle, on_poison)
+        finally:  # a request left open would swallow the next message
+            await _leave(subscription)
 
     async def _deliver(
         self, delivery: Delivery, handle: Handler, on_poison: Handler | None
@@ -318,27 +325,9 @@ class Bus:
         """
         subscription = await self._bind(consumer)
         try:
-            await self._js.reset_consumer(consumer.stream, consumer.name, seq=1)
-            count = last_sequence = 0
-            while (await subscription.consumer_info()).num_pending:
-                for msg in await subscription.fetch(100, timeout=_FETCH_SECONDS):
-                    count += 1
-                    delivery = Delivery(msg)
-                    last_sequence = delivery.sequence
-                    try:
-                        handle(delivery.decode())
-                    except UndecodableError as error:
-                        log.error("left out of the replay: %s", error)
-            delivered = (await subscription.consumer_info()).delivered
-            if delivered is not None and count and delivered.stream_seq != last_sequence:
-                # What was under way when a connection broke is not sent a second time.
-                raise BusError(f"replaying {consumer.stream} lost what it was sent last")
-            return Replayed(count, last_sequence)
-        except _TRANSIENT as error:
-            raise BusError(f"replaying {consumer.stream} failed: {error!r}") from error
+            return await bus_logs.replay(self._js, subscription, consumer, handle)
         finally:
-            with contextlib.suppress(*_TRANSIENT):
-                await subscription.unsubscribe()
+            await _leave(subscription)
 
     async def delivered(self, consumer: Consumer) -> int:
         """The stream sequence of the last message sent to a consumer. Raises BusError."""

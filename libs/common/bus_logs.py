@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 
 import msgspec
 import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext
 
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message, subject_filter
 from libs.common.topology import STREAMS, Consumer
 
+log = logging.getLogger(__name__)
+
+_FETCH_SECONDS = 1.0
 _TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
 _RETRY_SECONDS = 0.2
 _WRONG_LAST_SEQUENCE = (10071, 10164)
@@ -79,6 +85,37 @@ async def _found_last(js: JetStreamContext, message: Message, pattern: str, payl
     if last.data != payload or last.seq is None:
         raise SequenceConflictError(f"another writer of {pattern} is at {last.seq}")
     return int(last.seq)
+
+
+async def replay(
+    js: JetStreamContext,
+    subscription: JetStreamContext.PullSubscription,
+    consumer: Consumer,
+    handle: Callable[[Message], None],
+) -> Replayed:
+    """Every message of a consumer, from its first to its last. Raises BusError, also when some
+    that were there did not arrive: what was sent and lost is not sent a second time.
+    """
+    count = last_sequence = 0
+    try:
+        await js.reset_consumer(consumer.stream, consumer.name, seq=1)
+        expected = pending = (await subscription.consumer_info()).num_pending or 0
+        while pending:
+            for msg in await subscription.fetch(100, timeout=_FETCH_SECONDS):
+                count += 1
+                last_sequence = int(msg.metadata.sequence.stream)
+                try:
+                    handle(decode_message(msg.subject, msg.data))
+                except UndecodableError as error:
+                    log.error("left out of the replay: %s", error)
+            pending = (await subscription.consumer_info()).num_pending or 0
+        reached = (await subscription.consumer_info()).delivered
+    except _TRANSIENT as error:
+        raise BusError(f"replaying {consumer.stream} failed: {error!r}") from error
+    is_behind = reached is not None and count and reached.stream_seq != last_sequence
+    if is_behind or count < expected:
+        raise BusError(f"replaying {consumer.stream} lost what it was sent")
+    return Replayed(count, last_sequence)
 
 
 async def delivered(js: JetStreamContext, consumer: Consumer) -> int:

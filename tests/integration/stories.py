@@ -76,14 +76,15 @@ def stock(symbol: str, qty: str, price: str = "50") -> PositionView:
     )
 
 
-def quoted(root: str, strike: str) -> ContractQuote:
+def quoted(root: str = "KO", strike: str = "57") -> ContractQuote:
+    """The contract of `put_intent`, with the intent's limit between bid and ask."""
     return ContractQuote(
         symbol=occ(root, strike),
         right=Right.PUT,
         strike=Decimal(strike),
         expiration=FRIDAY,
-        bid=1.2,
-        ask=1.26,
+        bid=3.75,
+        ask=3.85,
     )
 
 

@@ -21,7 +21,7 @@ from libs.embedded.nats import NatsServer
 from libs.embedded.processes import free_port
 from services.cli.supervisor import SERVICES
 from tests.integration.broker import Broker
-from tests.integration.stories import approval, portfolio, put_intent, snapshot
+from tests.integration.stories import approval, portfolio, put_intent, quoted, snapshot
 from tests.integration.world import End, Process, World, base_environ, until
 
 pytestmark = pytest.mark.integration
@@ -70,7 +70,7 @@ async def test_a_poisoned_intent_is_set_aside_and_the_next_is_decided(world: Wor
     await world.room("executor", BOT_MODE="dry")
     await world.room("risk")
     await world.bus.publish(portfolio())
-    await world.bus.publish(snapshot())
+    await world.bus.publish(snapshot(contracts=[quoted()]))
     await world.poison("intents.wheel_cash_secured_put.KO", POISON)
     await world.bus.publish(put_intent(1))
     decided = await until(lambda: world.of(IntentApproved), "the next intent's approval")
@@ -123,7 +123,7 @@ async def test_poison_found_when_risk_rebuilds_is_left_out(world: World) -> None
     (blocked,) = await until(lambda: world.of(IntentBlocked), "a block: no portfolio was seen")
     assert "no portfolio was seen" in blocked.reason
     await world.bus.publish(portfolio())
-    await world.bus.publish(snapshot())
+    await world.bus.publish(snapshot(contracts=[quoted()]))
     await world.poison("orders.filled.KO", POISON)
     await world.bus.publish(put_intent(2))
     await until(lambda: world.of(IntentApproved), "risk goes on after live poison too")

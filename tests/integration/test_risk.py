@@ -33,7 +33,7 @@ async def test_a_restart_forgets_no_reservation(world: World) -> None:
 
 async def test_an_intent_delivered_again_after_a_restart_is_decided_once(world: World) -> None:
     await world.bus.publish(portfolio())
-    await world.bus.publish(snapshot())
+    await world.bus.publish(snapshot(contracts=[quoted()]))
     first = await world.room("risk")
     await world.bus.publish(put_intent(1))
     await until(lambda: world.of(IntentApproved), "the approval")
