@@ -67,6 +67,8 @@ def mode_of(summary: DaySummary) -> str:
 def notes(summary: DaySummary) -> list[str]:
     """What a reader must know to take the figures for what they are."""
     said: list[str] = []
+    if summary.trading:
+        said.append(f"Trading is {_one_line(summary.trading)[:_LINE_MAX]}.")
     if summary.mode is BotMode.DRY:
         said.append(f"Dry mode: no order was sent; {summary.dry_runs} would have been.")
     if summary.synthetic:

@@ -23,9 +23,12 @@ from libs.common.contracts import (
     PositionView,
     Severity,
     Side,
+    TradingState,
 )
 from libs.common.database import database_errors
 from libs.common.money import micro, plain
+from libs.common.trading_state import standing_of
+from libs.common.trading_store import TradingStore
 from services.reporter.summary import (
     NEW_YORK,
     DayBooks,
@@ -89,7 +92,13 @@ class ReportStore:
                 positions=_positions(connection, session),
                 fills_before=fills_before,
                 opening_positions=_opening_positions(connection),
+                trading=self._trading(),
             )
+
+    def _trading(self) -> str:
+        """As the table has it; the bus may know of a halt that is not copied yet."""
+        standing = standing_of({"database": TradingStore(self._engine).read()})
+        return "" if standing.state is TradingState.ACTIVE else standing.words
 
     # --- which reports went out ----------------------------------------------------------------
 

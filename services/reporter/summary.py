@@ -129,6 +129,8 @@ class DayBooks(msgspec.Struct, frozen=True, kw_only=True):
     fills_before: list[FillRow] = []
     ledger_before: list[LedgerRow] = []
     opening_positions: list[PositionView] = []
+    trading: str = ""
+    """The trading state with who and why, when the books were read; empty while it is active."""
 
 
 # --- what comes out --------------------------------------------------------------------------
@@ -197,6 +199,8 @@ class DaySummary(msgspec.Struct, frozen=True, kw_only=True):
     without_basis: list[str]
     unpriced: list[str]
     """Positions without a price, left out of `unrealised`."""
+    trading: str = ""
+    """The trading state with who and why; empty while it is active."""
 
     @property
     def synthetic(self) -> bool:
@@ -219,6 +223,7 @@ def summarise(books: DayBooks) -> DaySummary:
         session=books.session,
         mode=books.mode,
         env=books.env,
+        trading=books.trading,
         equity=last.equity if last else None,
         equity_change=change,
         equity_change_pct=percent,
