@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from libs.common import trading_state
 from libs.common.contracts import MESSAGES
 from libs.common.topology import STREAMS
 from services.exchange.engine import order_states
 from services.executor import lifecycle
+from services.risk.gates.table import gate_table
 
 ROOT = Path(__file__).parents[1]
 LINES_MAX = 450
@@ -149,10 +151,15 @@ def test_the_readmes_map_names_every_room(room: str) -> None:
     [
         ("docs/life-of-an-order.md", lifecycle.diagram()),
         ("docs/exchange.md", order_states.diagram()),
+        ("docs/risk.md", trading_state.diagram()),
     ],
 )
 def test_diagrams_are_as_generated(page: str, diagram: str) -> None:
     assert f"```mermaid\n{diagram}\n```" in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_the_table_of_gates_is_as_generated() -> None:
+    assert f"\n{gate_table()}\n" in (ROOT / "docs/risk.md").read_text(encoding="utf-8")
 
 
 def test_links_between_our_pages_lead_somewhere() -> None:

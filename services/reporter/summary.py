@@ -129,8 +129,7 @@ class DayBooks(msgspec.Struct, frozen=True, kw_only=True):
     fills_before: list[FillRow] = []
     ledger_before: list[LedgerRow] = []
     opening_positions: list[PositionView] = []
-    trading: str = ""
-    """The trading state with who and why, when the books were read; empty while it is active."""
+    trading: str = ""  # the trading state with who and why; empty while it is active
 
 
 # --- what comes out --------------------------------------------------------------------------
@@ -199,8 +198,7 @@ class DaySummary(msgspec.Struct, frozen=True, kw_only=True):
     without_basis: list[str]
     unpriced: list[str]
     """Positions without a price, left out of `unrealised`."""
-    trading: str = ""
-    """The trading state with who and why; empty while it is active."""
+    trading: str = ""  # as in DayBooks
 
     @property
     def synthetic(self) -> bool:

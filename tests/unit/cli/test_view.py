@@ -26,7 +26,11 @@ from libs.common.contracts import (
     PlanMade,
     PortfolioObserved,
     Severity,
+    TradingState,
+    TradingStateSet,
+    TradingVerb,
 )
+from libs.common.trading_state import beginning
 from services.cli.view import ViewState, draw, short_symbol
 from tests.contracts.recordings import decoded
 
@@ -230,3 +234,22 @@ def test_a_symbol_is_shown_as_a_person_reads_it(symbol: str, words: str) -> None
 def test_times_are_shown_in_new_york() -> None:
     summer = dt.datetime(2020, 7, 1, 13, 30, tzinfo=dt.UTC)
     assert "Wed 2020-07-01 09:30 NY" in screen(seen(ticked(as_of=summer)))
+
+
+def test_a_halt_stands_in_the_header_until_it_is_lifted() -> None:
+    state = ViewState(title=TITLE, synthetic=True)
+    halt = recorded(TradingStateSet, lifts=[], who="ann", why="quotes look wrong")
+    for message in (beginning("provision"), halt):
+        state.fold(message)
+    shown = screen(state, 200, 50)
+    assert "halted (halt by ann" in shown
+    assert "quotes look wrong" in shown
+    lifted = recorded(
+        TradingStateSet,
+        message_id="later",
+        state=TradingState.ACTIVE,
+        verb=TradingVerb.RESUME,
+        lifts=[halt.message_id],
+    )
+    state.fold(lifted)
+    assert "halted (" not in screen(state, 200, 50)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from libs.common.contracts import AlpacaEnv, BotMode, LedgerEvent, Side
 from libs.common.symbols import Right
-from services.reporter.render import discord_payload, text
+from services.reporter.render import discord_payload, notes, text
 from services.reporter.summary import (
     Counted,
     DaySummary,
@@ -232,3 +232,9 @@ def test_discord_never_has_a_reason_to_refuse(summary: DaySummary) -> None:
     assert in_all <= 6000
     json.dumps(payload, allow_nan=False)
     assert text(summary).endswith("\n")
+
+
+def test_a_report_says_first_when_trading_is_not_active() -> None:
+    halted = msgspec.structs.replace(QUIET, trading="halted (halt by ann: quotes\nlook wrong)")
+    assert notes(halted)[0] == "Trading is halted (halt by ann: quotes look wrong)."
+    assert not any("Trading is" in note for note in notes(QUIET))
