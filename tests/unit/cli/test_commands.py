@@ -153,3 +153,13 @@ def test_config_shows_every_setting_and_no_secret(monkeypatch: pytest.MonkeyPatc
 def test_the_services_that_can_be_served_are_rooms() -> None:
     services = Path(__file__).parents[3] / "services"
     assert all((services / service.value / "__main__.py").is_file() for service in Service)
+
+
+@pytest.mark.parametrize("command", ["halt", "reduce", "resume", "flatten"])
+def test_a_word_on_trading_wants_a_reason_and_a_system(command: str) -> None:
+    assert complaint(command, "--why", "  ", status=2) == "--why: say a reason"
+    assert RUNNER.invoke(app, [command]).exit_code == 2
+    result = RUNNER.invoke(app, [command, "--why", "a test"])
+    assert result.exit_code == 1
+    assert "neither the bus nor the database can be reached, so nothing was said" in result.stderr
+    assert "Stop the executor process itself" in result.stderr
