@@ -202,8 +202,7 @@ class DaySummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def synthetic(self) -> bool:
-        """Whether the prices of option chains are made by the simulated exchange."""
-        return self.env is AlpacaEnv.SIM
+        return self.env is AlpacaEnv.SIM  # which makes up the prices of option chains
 
 
 def summarise(books: DayBooks) -> DaySummary:
