@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from libs.common.bus import SequenceConflictError
-from libs.common.contracts import IntentApproved, IntentBlocked, OrderIntended
+from libs.common.contracts import Heartbeat, IntentApproved, IntentBlocked, OrderIntended
 from libs.common.order_ids import client_order_id
 from libs.common.signing import generate_keypair
 from tests.integration.broker import ACCOUNT_NUMBER, Broker
@@ -21,7 +23,7 @@ from tests.integration.stories import (
     snapshot,
     with_account,
 )
-from tests.integration.world import World, until
+from tests.integration.world import Process, World, until
 from tests.unit.risk.books import told
 
 pytestmark = pytest.mark.integration
@@ -80,6 +82,35 @@ async def test_the_one_that_stands_by_takes_over(world: World) -> None:
     await world.bus.publish(third)
     await until(lambda: len(decided(world)) == 3, "the younger's decisions")
     assert len(world.of(IntentApproved)) == 2
+
+
+async def test_a_risk_that_was_stopped_wakes_up_and_approves_nothing_twice(
+    world: World, process: Callable[..., Process]
+) -> None:
+    """SIGSTOP for longer than it is waited for: the younger takes over, the elder wakes up."""
+    await market_of(world, 2 * 5_700)
+    environ = world.environ | PURSE
+    elder = process("risk", environ)
+    await until(lambda: ready_risks(world), "the elder to be ready")
+    first, second, *rest = wishes()
+    await world.bus.publish(first)
+    await until(lambda: world.of(IntentApproved), "the elder's approval")
+    younger = await world.start("risk", **PURSE)
+    await until(lambda: younger.context.state == "standby", "the younger to stand by")
+    elder.popen.send_signal(signal.SIGSTOP)
+    await younger.ready()
+    await world.bus.publish(second)
+    await until(lambda: len(world.of(IntentApproved)) == 2, "the younger's approval")
+    elder.popen.send_signal(signal.SIGCONT)
+    for wish in rest:
+        await world.bus.publish(wish)
+    await until(lambda: len(decided(world)) >= len(ROOTS), "every wish to be decided")
+    assert len(world.of(IntentApproved)) == 2
+    await until(lambda: younger.context.state == "standby", "the younger to give way again")
+
+
+def ready_risks(world: World) -> list[Heartbeat]:
+    return [b for b in world.of(Heartbeat) if b.service == "risk" and b.state == "ready"]
 
 
 async def test_of_two_that_append_at_one_place_one_is_refused(world: World) -> None:

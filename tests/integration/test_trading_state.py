@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +10,7 @@ import psycopg
 import pytest
 
 from libs.common.contracts import (
+    EquityMarked,
     IntentApproved,
     IntentBlocked,
     OrderIntended,
@@ -317,8 +317,7 @@ async def test_what_losses_are_counted_from_outlives_risk(world: World) -> None:
     """The peak was seen by a risk that has ended."""
     await world.bus.publish(portfolio(account=with_account(equity=120_000)))
     risk = await world.room("risk")
-    await until(lambda: risk.service.state.mark, "risk to see the account")
-    await asyncio.sleep(1.5)  # it is kept with the next look
+    await until(lambda: world.of(EquityMarked), "risk to keep what it saw")
     await world.end(risk)
     book = portfolio(message_id="later", account=with_account(equity=100_000))
     later = msgspec.structs.replace(book, as_of=book.as_of.replace(minute=1))
