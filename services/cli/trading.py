@@ -37,6 +37,7 @@ from libs.common.trading_state import (
 from libs.common.trading_store import TradingStore
 
 CONNECT_SECONDS = 3.0
+TEXT_MAX = 500
 
 
 class TradingError(RuntimeError):
@@ -136,8 +137,16 @@ class Paths:
         return said
 
 
+def plain_text(text: str) -> str:
+    """One line that every log takes, whatever the terminal gave: printable, of bounded length."""
+    whole = text.encode("utf-8", "replace").decode()
+    printable = "".join(c if c.isprintable() else " " for c in whole)
+    return " ".join(printable.split())[:TEXT_MAX]
+
+
 async def say(settings: Settings, verb: TradingVerb, why: str) -> Word:
     """Raises TradingError when what was asked does not hold afterwards."""
+    why = plain_text(why)
     paths = Paths(settings)
     await paths.open()
     try:
@@ -164,7 +173,7 @@ async def _say(paths: Paths, verb: TradingVerb, why: str) -> Word:
     now = utc_now()
     who = operator_name()
     record = TradingStateSet(
-        message_id=f"trading-{verb}-{who}-{int(now.timestamp() * 1_000_000)}",
+        message_id=f"trading-{verb}-{os.getpid()}-{int(now.timestamp() * 1_000_000)}",
         at=now,
         state=step.state,
         verb=verb,
@@ -189,7 +198,7 @@ async def _say(paths: Paths, verb: TradingVerb, why: str) -> Word:
 def operator_name() -> str:
     """Who is at the keyboard, as the system knows them."""
     with suppress(OSError, KeyError):
-        return os.environ.get("ALPACLAUDIA_OPERATOR") or getpass.getuser()
+        return plain_text(os.environ.get("ALPACLAUDIA_OPERATOR") or getpass.getuser())
     return "operator"
 
 

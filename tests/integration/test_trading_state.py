@@ -325,3 +325,12 @@ async def test_what_losses_are_counted_from_outlives_risk(world: World) -> None:
     await world.room("risk")
     (record,) = await until(lambda: world.of(TradingStateSet), "the trip")
     assert record.why == "drawdown from the peak 16.67 %, limit 15 %"
+
+
+async def test_a_reason_of_any_bytes_is_kept_in_one_line(world: World) -> None:
+    """A terminal may give what neither JSON nor Postgres takes."""
+    word = await halt(operator(world), "nul \x00 and \udce9\nline  " + "x" * 1000)
+    assert word.said_on == ["database", "bus"]
+    (row,) = world.rows("select why from trading_states where verb = 'halt'")
+    assert row["why"].startswith("nul and ? line xxx")
+    assert len(row["why"]) == 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-from libs.common.contracts import OrderIntended, Strategy
+from libs.common.contracts import OrderIntended, Side, Strategy
 from libs.common.money import plain
 from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol
 from services.risk.gates.case import Case, CheckResult, all_of, bad, fine
@@ -16,9 +16,13 @@ COLLAR_DOLLARS_MIN = Decimal("0.05")
 
 
 def seen_price(case: Case) -> Decimal | None:
-    """Dollars a share the market gives: the middle of the quote, else what the portfolio shows."""
+    """Dollars a share the market gives: the middle of the quote, else what the portfolio shows.
+    For what flattens it is the side it takes, which in a wide market is far from the middle.
+    """
     if case.is_option and case.quote is not None:
         bid, ask = case.quote
+        if case.is_flatten:
+            return ask if case.intent.side is Side.BUY else bid
         return (bid + ask) / 2
     return case.mark_price
 

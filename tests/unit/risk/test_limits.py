@@ -354,3 +354,12 @@ def test_a_contract_without_a_quote_is_closed_near_its_last_price() -> None:
     dear = closing(PUT, 1, Side.BUY, limit_price=Decimal("0.70"))
     assert set(failing(dear, state, known)) == {"price_collar"}
     assert {"quote", "price_collar"} <= set(failing(csp(strike=45), state, known))
+
+
+def test_what_flattens_is_held_against_the_side_it_takes() -> None:
+    """The executor holds the limit against the price that risk saw; the middle may be far off."""
+    wide = {"sight": msgspec.structs.replace(QUOTE, bid=0.05, ask=0.60)}
+    flat = judge(holding(), closing(PUT, 1, Side.BUY), DEFAULTS, **wide)
+    assert (flat.ok, flat.seen_price) == (True, Decimal("0.6"))
+    entry = judge(knowing(portfolio(**RICH)), csp(), DEFAULTS)
+    assert entry.seen_price == Decimal("0.55")
