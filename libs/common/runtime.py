@@ -195,7 +195,7 @@ def _run(service: str, settings: Settings, body: Body) -> None:
 
 
 async def _main(service: str, settings: Settings, body: Body) -> None:
-    bus = await Bus.connect(settings.bus, name=service)
+    bus = await Bus.connect(settings.bus, account=service)
     try:
         await bus.check_provisioned()
         await _live(service, settings, body, bus)

@@ -48,8 +48,12 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True):
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """None: `alpaclaudia loop` starts an embedded nats-server."""
-    user: str | None = None
-    password: str | None = None
+    nkey_seed: str | None = None
+    """The seed of this process's nkey."""
+    seeds_folder: str | None = None
+    """Where `provision --out` put the seeds; each process takes its own."""
+    tls_ca: str | None = None
+    """The file of the authority whose certificates are trusted; None: the system's for tls://."""
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):

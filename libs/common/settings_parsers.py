@@ -28,6 +28,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][+-]?\d
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-/]{0,63}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{1,512}", re.ASCII)
+_NKEY_SEED = re.compile(r"SU[A-Z2-7]{56}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9-]{4,40}", re.ASCII)
 _SYMBOLS_ALLOWED = "stock symbols with commas between, such as AAPL,MSFT,BRK.B"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -187,6 +188,17 @@ def secret_text() -> Parser:
         return Secret(text)
 
     return Parser(allowed="up to 512 visible ASCII characters, no blanks", parse=parse)
+
+
+def nkey_seed() -> Parser:
+    def parse(text: str) -> Secret:
+        if not _NKEY_SEED.fullmatch(text):
+            raise ValueError("not the seed of a user's nkey")
+        return Secret(text)
+
+    return Parser(
+        allowed="the seed of a user's nkey: SU and 56 more letters and digits", parse=parse
+    )
 
 
 def file_path() -> Parser:

@@ -89,15 +89,6 @@ def _days(settings: Settings) -> list[str]:
     return []
 
 
-def _bus_user(settings: Settings) -> list[str]:
-    if (settings.bus.user is None) != (settings.bus.password is None):
-        given, missing = "NATS_USER", "NATS_PASSWORD"
-        if settings.bus.user is None:
-            given, missing = missing, given
-        return [f"{missing} is not set, but {given} is; allowed: both or neither"]
-    return []
-
-
 def doubtful(settings: Settings) -> list[str]:
     """What is allowed but hardly meant, as warnings."""
     zone = ZoneInfo(settings.report.timezone)
@@ -120,7 +111,6 @@ _RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"ALPACA_ENV", "ALPACA_CLOCK_SPEED"}), _clock),
     (frozenset({"MARKET_REQUESTS_PER_MINUTE", "EXECUTOR_REQUESTS_PER_MINUTE"}), _requests),
     (frozenset({"DTE_MIN", "DTE_MAX"}), _days),
-    (frozenset({"NATS_USER", "NATS_PASSWORD"}), _bus_user),
 )
 
 
@@ -133,7 +123,13 @@ def require(settings: Settings, service: str) -> list[str]:
 
 
 def _needs_bus(settings: Settings) -> list[str]:
-    return [] if settings.bus.url else ["NATS_URL is not set: the address of the NATS server"]
+    bus = settings.bus
+    problems = [] if bus.url else ["NATS_URL is not set: the address of the NATS server"]
+    if not (bus.nkey_seed or bus.seeds_folder):
+        problems.append(
+            "NATS_NKEY_SEED is not set (nor NATS_SEEDS_FOLDER): the key to sign in to NATS with"
+        )
+    return problems
 
 
 def _needs_database(settings: Settings) -> list[str]:

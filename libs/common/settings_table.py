@@ -194,18 +194,29 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         _WIRING,
-        "NATS_USER",
-        "bus.user",
-        form.plain_text(),
-        "The user this process signs in to NATS as; needs NATS_PASSWORD.",
+        "NATS_NKEY_SEED",
+        "bus.nkey_seed",
+        form.nkey_seed(),
+        "The key this process signs in to NATS with; `alpaclaudia provision --out` makes one for "
+        "each service.",
+        secret=True,
     ),
     Entry(
         _WIRING,
-        "NATS_PASSWORD",
-        "bus.password",
-        form.secret_text(),
-        "That user's password.",
-        secret=True,
+        "NATS_SEEDS_FOLDER",
+        "bus.seeds_folder",
+        form.file_path(),
+        "The folder `seeds` that `alpaclaudia provision --out` made, from which `loop` gives each "
+        "service its own and the commands take the operator's; used where NATS_NKEY_SEED is not "
+        "set.",
+    ),
+    Entry(
+        _WIRING,
+        "NATS_TLS_CA",
+        "bus.tls_ca",
+        form.file_path(),
+        "The certificate (PEM) of the authority that signed the NATS server's; with it nothing "
+        "goes in the clear and no other authority is trusted.",
     ),
     Entry(
         _WIRING,

@@ -25,7 +25,6 @@ class HomeError(RuntimeError):
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """Made once per stack, kept with mode 0600."""
 
-    nats_password: str
     postgres_password: str
     exchange_key: str
     exchange_secret: str
@@ -118,7 +117,6 @@ class StackFolder:
                 raise HomeError(f"{path} is damaged ({error}); start over with --fresh") from error
         keys = generate_keypair()
         made = Credentials(
-            nats_password=secrets.token_urlsafe(24),
             postgres_password=secrets.token_urlsafe(24),
             exchange_key=f"SIM{secrets.token_hex(8).upper()}",
             exchange_secret=secrets.token_urlsafe(30),

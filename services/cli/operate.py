@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.common.bus import Bus
+from libs.common.bus_accounts import OPERATOR
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import (
     Heartbeat,
@@ -33,6 +34,7 @@ from libs.common.contracts import (
 )
 from libs.common.database import Engine, check_schema, engine_for
 from libs.common.promises import BrokenPromiseError
+from libs.common.provisioning import provision
 from libs.common.runtime import ENV_FILE, encode_line, settings_from, utc_now
 from libs.common.settings import Settings
 from libs.common.settings_sources import LoadedSettings, resolved_rows
@@ -65,16 +67,20 @@ def _not_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
+    _require_a_bus(settings)
+    bus = await Bus.connect(settings.bus, account=OPERATOR, patience_seconds=5)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+def _require_a_bus(settings: Settings) -> None:
     if settings.bus.url is None:
         raise BrokenPromiseError(
             "no running system was found: start `alpaclaudia demo` or `alpaclaudia loop` in"
             " another terminal, or set NATS_URL"
         )
-    bus = await Bus.connect(settings.bus, name="operator", patience_seconds=5)
-    try:
-        yield bus
-    finally:
-        await bus.close()
 
 
 @contextmanager
@@ -92,8 +98,9 @@ def open_database(settings: Settings) -> Iterator[Engine]:
 
 
 async def provision_bus() -> list[str]:
-    async with open_bus(loaded_settings(os.environ).settings) as bus:
-        return await bus.provision()
+    settings = loaded_settings(os.environ).settings
+    _require_a_bus(settings)
+    return await provision(settings.bus, patience_seconds=5)
 
 
 def migrate_database() -> str:

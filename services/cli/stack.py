@@ -16,8 +16,10 @@ from contextlib import suppress
 import msgspec
 
 from libs.common.bus import Bus, BusError
+from libs.common.bus_accounts import OPERATOR
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Heartbeat
+from libs.common.provisioning import provision
 from libs.common.settings import BusSettings
 from libs.embedded.nats import NatsServer
 from libs.embedded.postgres import PostgresServer
@@ -37,7 +39,6 @@ from services.exchange.config import ExchangeConfig
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.03
 SERVER_WATCH_SECONDS = 0.5
-NATS_USER = "alpaclaudia"
 
 Say = Callable[[str], None]
 
@@ -144,13 +145,10 @@ class Stack:
         self._nats = NatsServer(
             folder=self.folder.path / "nats",
             port=self.plan.nats_port or free_port(),
-            user=NATS_USER,
-            password=self._credentials.nats_password,
         )
         self._nats.start()
         self.environ["NATS_URL"] = self._nats.url
-        self.environ["NATS_USER"] = NATS_USER
-        self.environ["NATS_PASSWORD"] = self._credentials.nats_password
+        self.environ["NATS_SEEDS_FOLDER"] = str(self._nats.seeds_folder)
 
     def _start_exchange(self) -> None:
         config = self.plan.exchange
@@ -207,14 +205,12 @@ class Stack:
             await asyncio.to_thread(self._nats.wait)
             self.say("NATS is up")
         settings = BusSettings(
-            url=self.environ["NATS_URL"],
-            user=self.environ.get("NATS_USER"),
-            password=self.environ.get("NATS_PASSWORD"),
+            url=self.environ["NATS_URL"], seeds_folder=self.environ["NATS_SEEDS_FOLDER"]
         )
-        self.bus = await Bus.connect(settings, name="operator")
-        self.bus_made.set_result(self.bus)
-        made = await self.bus.provision()
+        made = await provision(settings)
         self.say(f"streams and consumers are provisioned ({len(made)} new)")
+        self.bus = await Bus.connect(settings, account=OPERATOR)
+        self.bus_made.set_result(self.bus)
         await self.bus.watch("feed.ops.heartbeat.*.*", self._on_heartbeat)
 
     async def _exchange_ready(self) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from libs.common.bus_accounts import BY_NAME as BUS_ACCOUNTS
+from libs.common.nkey_files import seed_path
 from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import EXIT_BROKEN_PROMISE, SUPERVISOR_PID
 from libs.embedded.processes import spawn, tail
@@ -31,6 +33,7 @@ WATCH_SECONDS = 0.1
 STOP_SECONDS = 2.5
 
 SECRETS_OF: dict[str, frozenset[str]] = {
+    "NATS_NKEY_SEED": frozenset(),  # that of whoever starts them; each service has its own
     "ALPACA_API_KEY": frozenset({"market", "executor"}),
     "ALPACA_SECRET_KEY": frozenset({"market", "executor"}),
     "RISK_SIGNING_KEY": frozenset({"risk"}),
@@ -45,12 +48,15 @@ class SupervisorError(RuntimeError):
 
 
 def environ_for(service: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings a service is given: all but the secrets of others."""
+    """The settings a service is given: all but the secrets of others, and of the seeds its own."""
     kept = {
         name: value
         for name, value in settings.items()
         if service in SECRETS_OF.get(name.removesuffix("_FILE"), frozenset({service}))
     }
+    folder = kept.pop("NATS_SEEDS_FOLDER", None)
+    if folder and service in BUS_ACCOUNTS:
+        kept["NATS_NKEY_SEED_FILE"] = str(seed_path(Path(folder), service))
     inherited = {
         name: value
         for name, value in os.environ.items()

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.bus import Bus
 from libs.common.database import engine_for
 from libs.common.migrate import migrate
+from libs.common.provisioning import provision
 from libs.common.runtime import run_service
-from libs.common.settings import BusSettings
 from libs.common.settings_table import BY_VARIABLE
 from libs.common.signing import KeyPair, generate_keypair
 from libs.embedded.nats import NatsServer
@@ -95,13 +94,7 @@ def nats() -> Iterator[NatsServer]:
 def provisioned(nats: NatsServer) -> NatsServer:
     """A server with its streams and consumers."""
 
-    async def provision() -> None:
-        settings = BusSettings(url=nats.url, user=nats.user, password=nats.password)
-        bus = await Bus.connect(settings, name="test")
-        await bus.provision()
-        await bus.close()
-
-    asyncio.run(provision())
+    asyncio.run(provision(nats.settings))
     return nats
 
 

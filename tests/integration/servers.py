@@ -45,7 +45,7 @@ def make_database(server: PostgresServer, *, template: str = TEMPLATE) -> str:
 
 
 def make_nats(folder: Path) -> NatsServer:
-    server = NatsServer(folder=folder, port=free_port(), user="tests", password="of-the-tests")
+    server = NatsServer(folder=folder, port=free_port())
     server.start()
     server.wait()
     return server

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.common.nkey_files import make_seeds
 from libs.common.runtime import SUPERVISOR_PID
 from libs.common.settings_sources import load_settings, require
 from libs.common.settings_table import TABLE
@@ -141,9 +142,12 @@ def test_a_service_is_given_its_own_secrets_and_nobody_elses(service: str) -> No
     given = environ_for(service, EVERYTHING | FILES)
     for variable, owners in SECRETS_OF.items():
         assert (variable in given) is (service in owners)
-        if f"{variable}_FILE" in FILES:
+        if f"{variable}_FILE" in FILES and variable != "NATS_NKEY_SEED":
             assert (f"{variable}_FILE" in given) is (service in owners)
+    folder = EVERYTHING["NATS_SEEDS_FOLDER"]
+    assert given["NATS_NKEY_SEED_FILE"] == f"{folder}/{service}.nk"
     open_settings = {entry.variable for entry in TABLE if entry.variable not in SECRETS_OF}
+    open_settings.remove("NATS_SEEDS_FOLDER")  # where everybody's are
     assert open_settings <= set(given)
 
 
@@ -160,9 +164,8 @@ def test_who_may_know_what_is_written_here_too() -> None:
     }
 
 
-def test_every_secret_has_its_owners_but_the_bus_everyone_is_on() -> None:
-    secrets = {entry.variable for entry in TABLE if entry.secret}
-    assert secrets - set(SECRETS_OF) <= {"NATS_PASSWORD", "NATS_URL"}
+def test_every_secret_has_its_owners() -> None:
+    assert {entry.variable for entry in TABLE if entry.secret} == set(SECRETS_OF)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -170,8 +173,7 @@ def test_what_a_service_needs_it_is_given(service: str, tmp_path: Path) -> None:
     key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     environ = demo_environ(DemoPlan(), speed=1) | {
         "NATS_URL": "nats://127.0.0.1:4222",
-        "NATS_USER": "u",
-        "NATS_PASSWORD": "p",
+        "NATS_SEEDS_FOLDER": str(tmp_path),
         "DATABASE_URL": "postgresql://a:b@127.0.0.1/c",
         "ALPACA_API_KEY": "k",
         "ALPACA_SECRET_KEY": "s",
@@ -180,6 +182,7 @@ def test_what_a_service_needs_it_is_given(service: str, tmp_path: Path) -> None:
         "RISK_SIGNING_KEY": key,
         "RISK_VERIFY_KEY": key,
     }
+    make_seeds(tmp_path, SERVICES)
     given = environ_for(service, environ)
     settings = load_settings(given, env_file=None, cwd=tmp_path).settings
     assert require(settings, service) == []

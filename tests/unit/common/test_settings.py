@@ -25,6 +25,7 @@ from libs.common.settings_table import BY_PATH, BY_VARIABLE, TABLE, value_at
 
 ROOT = Path(__file__).parents[3]
 KEY = base64.b64encode(bytes(range(32))).decode()
+SEED = "SUA" + 55 * "B"
 HIDDEN = "hunter2-very-secret-0123456789"
 
 
@@ -72,8 +73,8 @@ def test_a_variable_set_to_nothing_is_not_set_and_hides_the_file(tmp_path: Path)
 
 
 def test_dollar_signs_in_the_file_are_taken_as_they_stand(tmp_path: Path) -> None:
-    loaded = load(tmp_path, {"HOME": "/root"}, "NATS_USER=bot\nNATS_PASSWORD=a${HOME}b\n")
-    assert loaded.settings.bus.password == "a${HOME}b"
+    loaded = load(tmp_path, {"HOME": "/root"}, "ALPACA_SECRET_KEY=a${HOME}b\n")
+    assert loaded.settings.alpaca.secret_key == "a${HOME}b"
 
 
 def test_values_get_their_types(tmp_path: Path) -> None:
@@ -144,8 +145,8 @@ def test_a_secrets_file_that_is_of_no_use_is_an_error(
 ) -> None:
     if content is not None:
         (tmp_path / "key").write_bytes(content)
-    [line] = complaints(tmp_path, {"NATS_PASSWORD_FILE": "key", "NATS_USER": "bot"})[:1]
-    assert line.startswith("NATS_PASSWORD_FILE names a file that")
+    [line] = complaints(tmp_path, {"ALPACA_SECRET_KEY_FILE": "key"})
+    assert line.startswith("ALPACA_SECRET_KEY_FILE names a file that")
 
 
 SECRETS = [entry.variable for entry in TABLE if entry.secret]
@@ -175,8 +176,7 @@ def test_settings_do_not_print_their_secrets(tmp_path: Path) -> None:
     environ = {
         "ALPACA_API_KEY": HIDDEN,
         "ALPACA_SECRET_KEY": HIDDEN,
-        "NATS_USER": "bot",
-        "NATS_PASSWORD": HIDDEN,
+        "NATS_NKEY_SEED": SEED,
         "DATABASE_URL": f"postgresql://bot:{HIDDEN}@db/bot",
         "RISK_SIGNING_KEY": KEY,
         "DISCORD_WEBHOOK_URL": f"https://discord.com/api/webhooks/1/{HIDDEN}",
@@ -186,6 +186,7 @@ def test_settings_do_not_print_their_secrets(tmp_path: Path) -> None:
     printed = repr(loaded) + "".join(row.value_text for row in resolved_rows(loaded))
     assert HIDDEN not in printed
     assert KEY not in printed
+    assert SEED not in printed
 
 
 def test_a_secret_is_an_ordinary_text_but_for_its_repr() -> None:
@@ -323,14 +324,6 @@ def test_a_rule_is_silent_while_one_of_its_variables_is_wrong_anyway(tmp_path: P
     assert line.startswith("ALPACA_ENV")
 
 
-@pytest.mark.parametrize("lonely", ["NATS_USER", "NATS_PASSWORD"])
-def test_user_and_password_come_together(tmp_path: Path, lonely: str) -> None:
-    [line] = complaints(tmp_path, {lonely: HIDDEN})
-    assert "NATS_USER" in line
-    assert "NATS_PASSWORD" in line
-    assert HIDDEN not in line
-
-
 def test_the_defaults_break_no_rule() -> None:
     assert broken_rules(Settings()) == []
 
@@ -380,23 +373,40 @@ def test_each_service_asks_for_what_it_needs_and_no_more(tmp_path: Path) -> None
 
     nothing = Settings()
     keys = ["ALPACA_API_KEY", "ALPACA_SECRET_KEY"]
-    assert missing("market", nothing) == [*keys, "NATS_URL"]
-    assert missing("planner", nothing) == ["NATS_URL"]
-    assert missing("risk", nothing) == ["NATS_URL", "RISK_SIGNING_KEY"]
-    assert missing("executor", nothing) == ["NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
+    assert missing("market", nothing) == [*keys, "NATS_URL", "NATS_NKEY_SEED"]
+    assert missing("planner", nothing) == ["NATS_URL", "NATS_NKEY_SEED"]
+    assert missing("risk", nothing) == ["NATS_URL", "NATS_NKEY_SEED", "RISK_SIGNING_KEY"]
+    assert missing("executor", nothing) == [
+        "NATS_URL",
+        "NATS_NKEY_SEED",
+        "DATABASE_URL",
+        "RISK_VERIFY_KEY",
+    ]
     live = load(tmp_path, {"BOT_MODE": "live"}).settings
-    assert missing("executor", live) == [*keys, "NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
-    assert missing("reporter", nothing) == ["NATS_URL", "DATABASE_URL"]
+    assert missing("executor", live) == [
+        *keys,
+        "NATS_URL",
+        "NATS_NKEY_SEED",
+        "DATABASE_URL",
+        "RISK_VERIFY_KEY",
+    ]
+    assert missing("reporter", nothing) == ["NATS_URL", "NATS_NKEY_SEED", "DATABASE_URL"]
     assert missing("exchange", nothing) == []
     simulated = load(tmp_path, {"ALPACA_ENV": "sim"}).settings
     assert missing("market", simulated)[2:4] == ["ALPACA_BASE_URL", "ALPACA_DATA_URL"]
-    assert missing("executor", simulated) == ["NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
+    assert missing("executor", simulated) == [
+        "NATS_URL",
+        "NATS_NKEY_SEED",
+        "DATABASE_URL",
+        "RISK_VERIFY_KEY",
+    ]
     complete = load(
         tmp_path,
         {
             "ALPACA_API_KEY": "PK",
             "ALPACA_SECRET_KEY": "s",
             "NATS_URL": "nats://localhost:4222",
+            "NATS_NKEY_SEED": SEED,
             "DATABASE_URL": "postgresql://a:b@c/d",
             "RISK_SIGNING_KEY": KEY,
             "RISK_VERIFY_KEY": KEY,
