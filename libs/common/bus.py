@@ -39,6 +39,8 @@ _FETCH_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
 _NAK_SECONDS_MAX = 5.0
 _TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
+_STREAM_MESSAGE_TOO_LARGE = 10054
+"""The server's code for a message larger than its stream takes."""
 _REFUSALS = ("permissions violation", "authorization violation", "authentication")
 
 
@@ -165,6 +167,14 @@ class Bus:
         self.reconnects += 1
         log.warning("connected to NATS again")
 
+    def failure(self, text: str) -> BusError:
+        """The error to raise for something that failed: what the server refuses shows in no
+        return value, only as silence.
+        """
+        if self.refused.done():
+            return BusRefusedError(f"NATS refused {self.account}: {self.refused.result()}")
+        return BusError(text)
+
     @property
     def connected(self) -> bool:
         return self._client.is_connected
@@ -182,7 +192,7 @@ class Bus:
                 "the bus has no streams yet; run `alpaclaudia provision`"
             ) from error
         except _TRANSIENT as error:
-            raise BusError(f"the bus does not answer: {error!r}") from error
+            raise self.failure(f"the bus does not answer: {error!r}") from error
 
     # --- publishing ----------------------------------------------------------------------------
 
@@ -203,12 +213,14 @@ class Bus:
             except nats.errors.MaxPayloadError as error:
                 raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
             except _TRANSIENT as error:
+                if getattr(error, "err_code", None) == _STREAM_MESSAGE_TOO_LARGE:
+                    raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
                 if asyncio.get_running_loop().time() >= deadline:
                     if isinstance(error, nats.js.errors.NoStreamResponseError):
                         raise BusError(
                             f"no stream takes {subject}; run `alpaclaudia provision`"
                         ) from error
-                    raise BusError(f"publishing {subject} failed: {error!r}") from error
+                    raise self.failure(f"publishing {subject} failed: {error!r}") from error
                 await asyncio.sleep(_RETRY_SECONDS)
 
     # --- reading -------------------------------------------------------------------------------
@@ -299,7 +311,7 @@ class Bus:
                 raise BusError(f"replaying {consumer.stream} lost what it was sent last")
             return count
         except _TRANSIENT as error:
-            raise BusError(f"replaying {consumer.stream} failed: {error!r}") from error
+            raise self.failure(f"replaying {consumer.stream} failed: {error!r}") from error
         finally:
             with contextlib.suppress(*_TRANSIENT):
                 await subscription.unsubscribe()
@@ -313,7 +325,7 @@ class Bus:
         except nats.js.errors.NotFoundError:
             return None
         except _TRANSIENT as error:
-            raise BusError(f"reading {subject} failed: {error!r}") from error
+            raise self.failure(f"reading {subject} failed: {error!r}") from error
         message = decode_message(subject, raw.data or b"")
         return message if isinstance(message, message_type) else None
 
@@ -322,7 +334,7 @@ class Bus:
         try:
             return {name: (await self.jetstream.stream_info(name)).state.messages for name in names}
         except _TRANSIENT as error:
-            raise BusError(f"reading the streams failed: {error!r}") from error
+            raise self.failure(f"reading the streams failed: {error!r}") from error
 
     async def watch(self, subject: str, handle: Callable[[str, bytes], None]) -> None:
         """Live messages of a subject pattern, for screens; what is missed stays missed."""
@@ -365,7 +377,7 @@ class Bus:
                 f"nobody listens on {message.subject}; `alpaclaudia status` tells what runs"
             ) from error
         except _TRANSIENT as error:
-            raise BusError(f"no answer to {message.subject} in time") from error
+            raise self.failure(f"no answer to {message.subject} in time") from error
         try:
             return msgspec.json.decode(msg.data, type=reply_type)
         except msgspec.DecodeError as error:

@@ -6,7 +6,7 @@ import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext, api
 
-from libs.common.bus import Bus, BusError
+from libs.common.bus import Bus
 from libs.common.bus_accounts import PROVISION
 from libs.common.settings import BusSettings
 from libs.common.topology import (
@@ -28,9 +28,7 @@ async def provision(settings: BusSettings, *, patience_seconds: float = 15.0) ->
     try:
         return await _make(bus.jetstream)
     except (nats.errors.Error, TimeoutError, OSError) as error:
-        if bus.refused.done():
-            raise BusError(f"provisioning was refused: {bus.refused.result()}") from error
-        raise BusError(f"provisioning failed: {error}") from error
+        raise bus.failure(f"provisioning failed: {error}") from error
     finally:
         await bus.close()
 
@@ -63,6 +61,7 @@ def stream_config(stream: Stream) -> api.StreamConfig:
         discard=api.DiscardPolicy.OLD,
         max_age=stream.max_age_seconds,
         max_bytes=stream.max_bytes,
+        max_msg_size=stream.message_bytes_max,
         max_msgs_per_subject=stream.max_per_subject,
         duplicate_window=min(DUPLICATE_WINDOW_SECONDS, stream.max_age_seconds),
         deny_delete=stream.protected,
