@@ -23,7 +23,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from libs.common.bus_accounts import API_PREFIX, HEALTH_STREAM, PROVISION
-from libs.common.bus_sign_in import sign_in_options
+from libs.common.bus_sign_in import distrust, sign_in_options
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message
 from libs.common.promises import BrokenPromiseError
@@ -146,7 +146,8 @@ class Bus:
                 )
             raise BusError(
                 f"no NATS server at {settings.url} after {patience_seconds:.0f} s"
-                f" ({bus._last_error or 'no answer'}); start it or correct NATS_URL"
+                f" ({bus._last_error or 'no answer'}); start it or correct NATS_URL,"
+                " and NATS_TLS_CA if it speaks TLS"
             )
         connecting.result()
         if account == PROVISION:  # the only one at home where the streams are
@@ -156,8 +157,10 @@ class Bus:
         return bus
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = str(error) or repr(error)
-        if any(word in self._last_error.lower() for word in _REFUSALS):
+        self._last_error = distrust(error) or str(error) or repr(error)
+        if distrust(error) is not None or any(
+            word in self._last_error.lower() for word in _REFUSALS
+        ):
             if not self.refused.done():
                 self.refused.set_result(self._last_error)
         elif not isinstance(error, nats.errors.UnexpectedEOF | OSError):

@@ -10,6 +10,8 @@ from libs.common.nkey_files import SeedError, public_key, read_seed, seed_path
 from libs.common.promises import BrokenPromiseError
 from libs.common.settings import BusSettings
 
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer in the clear."""
 _TLS_SCHEMES = ("tls://", "wss://")
 
 
@@ -22,7 +24,21 @@ def sign_in_options(settings: BusSettings, account: str) -> dict[str, object]:
     context = tls_context(settings)
     if context is not None:
         options["tls"] = context
+        # Else the server would say first, in the clear, whether it wants TLS, and so could
+        # anybody between it and us.
+        options["tls_handshake_first"] = True
     return options
+
+
+def distrust(error: Exception) -> str | None:
+    """What is wrong with the server's proof of who it is, in words, where that is the trouble: no
+    patience mends it.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return "it does not speak TLS, which NATS_TLS_CA or tls:// asks for"
+    return None
 
 
 def tls_context(settings: BusSettings) -> ssl.SSLContext | None:

@@ -73,6 +73,8 @@ def _server(place: ServerPlace) -> list[str]:
             f"  cert_file: {_text(place.certificate_file)}",
             f"  key_file: {_text(place.key_file)}",
             "  timeout: 5",
+            "  # So that nobody on the way can talk a client out of it.",
+            "  handshake_first: true",
             "}",
         ]
     return lines

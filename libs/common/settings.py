@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -59,6 +60,24 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """None: `alpaclaudia loop` starts an embedded Postgres."""
+    tls_ca: str | None = None
+    """The file of the authority that must have signed the server's certificate."""
+
+    @property
+    def address(self) -> str | None:
+        """The URL with what libpq is to check of the server: with `tls_ca` its authority and its
+        name, whatever the URL says of TLS.
+        """
+        if self.url is None or self.tls_ca is None:
+            return self.url
+        parts = urlsplit(self.url)
+        query = [
+            (name, value)
+            for name, value in parse_qsl(parts.query, keep_blank_values=True)
+            if name not in ("sslmode", "sslrootcert")
+        ]
+        query += [("sslmode", "verify-full"), ("sslrootcert", self.tls_ca)]
+        return Secret(urlunsplit(parts._replace(query=urlencode(query))))
 
 
 class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):

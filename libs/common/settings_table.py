@@ -227,6 +227,14 @@ TABLE: tuple[Entry, ...] = (
         secret=True,
     ),
     Entry(
+        _WIRING,
+        "DATABASE_TLS_CA",
+        "database.tls_ca",
+        form.file_path(),
+        "The certificate (PEM) of the authority that signed the Postgres server's; with it only a "
+        "server with such a certificate and the name in DATABASE_URL is spoken to.",
+    ),
+    Entry(
         _MARKET,
         "TICK_SECONDS",
         "market.tick_seconds",

@@ -5,7 +5,6 @@ nothing, and the streams are afterwards what they were before.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -45,7 +44,7 @@ from services.cli.supervisor import SERVICES
 from tests.integration.servers import folder_of_its_own, make_nats
 from tests.integration.stories import portfolio, put_intent, snapshot, wall
 from tests.integration.voices import raw_client
-from tests.integration.world import End, Process, World, base_environ, until
+from tests.integration.world import LEFT_OPEN, End, Process, World, base_environ, until
 
 pytestmark = pytest.mark.integration
 
@@ -366,9 +365,8 @@ def _keys_that_do_not_fit(server: NatsServer, folder: Path) -> Iterator[dict[str
     yield {}
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # of nats-py, when refused
+@pytest.mark.usefixtures("refused_connections")
+@pytest.mark.filterwarnings(LEFT_OPEN)
 async def test_strangers_are_not_let_in(server: NatsServer, tmp_path: Path) -> None:
     async def ignore(_error: Exception) -> None: ...
 
@@ -377,8 +375,6 @@ async def test_strangers_are_not_let_in(server: NatsServer, tmp_path: Path) -> N
             await nats.connect(
                 server.url, allow_reconnect=False, connect_timeout=2, error_cb=ignore, **given
             )
-    await asyncio.sleep(0.05)
-    gc.collect()
 
 
 def test_a_service_with_anothers_key_ends_with_one_line(

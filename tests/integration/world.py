@@ -44,6 +44,9 @@ POLL_SECONDS = 0.02
 THREADS = 8
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 
+LEFT_OPEN = "ignore::ResourceWarning"
+"""nats-py leaves a connection that was refused for the system to close."""
+
 MessageT = TypeVar("MessageT", bound=Message)
 T = TypeVar("T")
 
