@@ -60,6 +60,8 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """None: `alpaclaudia loop` starts an embedded Postgres."""
+    logins_folder: str | None = None
+    """Where `migrate --logins` put the roles' addresses; each process takes its own."""
     tls_ca: str | None = None
     """The file of the authority that must have signed the server's certificate."""
 

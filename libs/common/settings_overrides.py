@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from libs.common.settings import PlannerSettings, WheelSettings
-from libs.common.settings_table import BY_PATH, Entry
+from libs.common.settings_entry import Entry
+from libs.common.settings_table import BY_PATH
 from libs.common.symbols import is_stock_symbol
 
 _ENTRIES: dict[str, Entry] = {

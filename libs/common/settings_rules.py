@@ -133,7 +133,10 @@ def _needs_bus(settings: Settings) -> list[str]:
 
 
 def _needs_database(settings: Settings) -> list[str]:
-    return [] if settings.database.url else ["DATABASE_URL is not set: the Postgres database"]
+    database = settings.database
+    if database.url or database.logins_folder:
+        return []
+    return ["DATABASE_URL is not set: the Postgres database"]
 
 
 def _needs_broker(settings: Settings) -> list[str]:

@@ -16,9 +16,10 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from libs.common.settings import Settings
+from libs.common.settings_entry import Entry, value_at
 from libs.common.settings_overrides import with_overrides
 from libs.common.settings_rules import broken_rules, doubtful, require
-from libs.common.settings_table import BY_VARIABLE, MASK, TABLE, Entry, masked, text_of, value_at
+from libs.common.settings_table import BY_VARIABLE, MASK, TABLE, masked, text_of
 
 __all__ = [
     "LoadedSettings",

@@ -9,48 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable
-
-import msgspec
 
 from libs.common import settings_parsers as form
 from libs.common.contracts import AlpacaEnv, BotMode
-from libs.common.settings import Settings
-from libs.common.settings_parsers import Parser
+from libs.common.settings_entry import Entry
+from libs.common.settings_wiring import WIRING
 
 MASK = "****"
 _LAST_FOUR_FROM_LENGTH = 16
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One variable. `path` leads into the Settings struct: `planner.wheel.target_delta`."""
-
-    group: str
-    variable: str
-    path: str
-    parser: Parser
-    explanation: str
-    secret: bool = False
-    default_note: str = ""
-    """Said instead of the struct's default where that depends on another variable."""
-    notice: Callable[[str], str | None] | None = None
-    """From a valid text, a warning to show with it."""
-
-    @property
-    def default(self) -> object:
-        return value_at(Settings(), self.path)
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The names that set it: a secret's may also be read from a file."""
-        return (self.variable, f"{self.variable}_FILE") if self.secret else (self.variable,)
-
-
-def value_at(settings: Settings, path: str) -> object:
-    value: object = settings
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
 
 
 def text_of(value: object) -> str:
@@ -80,7 +46,6 @@ def masked(text: str) -> str:
 
 _MODE = "Mode"
 _ALPACA = "Alpaca"
-_WIRING = "Message bus and database"
 _MARKET = "Market"
 _WHEEL = "The wheel"
 _TRAILING = "Trailing stops"
@@ -185,55 +150,7 @@ TABLE: tuple[Entry, ...] = (
         form.number("0.1", "100000"),
         "How much faster than life the broker's clock runs. Other than 1 only with ALPACA_ENV=sim.",
     ),
-    Entry(
-        _WIRING,
-        "NATS_URL",
-        "bus.url",
-        form.bus_url(),
-        "The NATS server. Left empty: `alpaclaudia loop` starts one of its own.",
-    ),
-    Entry(
-        _WIRING,
-        "NATS_NKEY_SEED",
-        "bus.nkey_seed",
-        form.nkey_seed(),
-        "The key this process signs in to NATS with; `alpaclaudia provision --out` makes one for "
-        "each service.",
-        secret=True,
-    ),
-    Entry(
-        _WIRING,
-        "NATS_SEEDS_FOLDER",
-        "bus.seeds_folder",
-        form.file_path(),
-        "The folder `seeds` that `alpaclaudia provision --out` made, from which `loop` gives each "
-        "service its own and the commands take the operator's; used where NATS_NKEY_SEED is not "
-        "set.",
-    ),
-    Entry(
-        _WIRING,
-        "NATS_TLS_CA",
-        "bus.tls_ca",
-        form.file_path(),
-        "The certificate (PEM) of the authority that signed the NATS server's; with it nothing "
-        "goes in the clear and no other authority is trusted.",
-    ),
-    Entry(
-        _WIRING,
-        "DATABASE_URL",
-        "database.url",
-        form.database_url(),
-        "The Postgres database. Left empty: `alpaclaudia loop` starts one of its own.",
-        secret=True,
-    ),
-    Entry(
-        _WIRING,
-        "DATABASE_TLS_CA",
-        "database.tls_ca",
-        form.file_path(),
-        "The certificate (PEM) of the authority that signed the Postgres server's; with it only a "
-        "server with such a certificate and the name in DATABASE_URL is spoken to.",
-    ),
+    *WIRING,
     Entry(
         _MARKET,
         "TICK_SECONDS",

@@ -220,12 +220,17 @@ def provision(
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database to this version's schema."""
+def migrate(
+    logins: Annotated[
+        Path | None,
+        typer.Option(help="Let each role sign in, with a password kept in a file of this folder."),
+    ] = None,
+) -> None:
+    """Bring the database to this version's schema, and the roles to their rights."""
     from services.cli.operate import migrate_database
 
     with clear_errors():
-        typer.echo(f"the database is at revision {migrate_database()}")
+        typer.echo(f"the database is at revision {migrate_database(logins)}")
 
 
 @app.command()

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -32,7 +33,7 @@ from libs.common.contracts import (
     TickAnswered,
     TickRequested,
 )
-from libs.common.database import Engine, check_schema, engine_for
+from libs.common.database import Engine, address_for, check_schema, engine_for
 from libs.common.promises import BrokenPromiseError
 from libs.common.provisioning import provision
 from libs.common.runtime import ENV_FILE, encode_line, settings_from, utc_now
@@ -85,16 +86,21 @@ def _require_a_bus(settings: Settings) -> None:
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Engine]:
-    if settings.database.url is None:
-        raise BrokenPromiseError(
-            "no running system was found: start `alpaclaudia demo` or `alpaclaudia loop` in"
-            " another terminal, or set DATABASE_URL"
-        )
-    engine = engine_for(settings.database.url, application="operator")
+    """As the operator's role, where there are logins."""
+    _require_a_database(settings)
+    engine = engine_for(address_for(settings.database, OPERATOR), application="operator")
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def _require_a_database(settings: Settings) -> None:
+    if settings.database.url is None and settings.database.logins_folder is None:
+        raise BrokenPromiseError(
+            "no running system was found: start `alpaclaudia demo` or `alpaclaudia loop` in"
+            " another terminal, or set DATABASE_URL"
+        )
 
 
 async def provision_bus() -> list[str]:
@@ -103,11 +109,16 @@ async def provision_bus() -> list[str]:
     return await provision(settings.bus, patience_seconds=5)
 
 
-def migrate_database() -> str:
-    from libs.common.migrate import migrate
+def migrate_database(logins_folder: Path | None) -> str:
+    """As the database's owner, whom only DATABASE_URL names."""
+    from libs.common.migrate import migrate_address
 
-    with open_database(loaded_settings(os.environ).settings) as engine:
-        return migrate(engine)
+    settings = loaded_settings(os.environ).settings
+    _require_a_database(settings)
+    address = settings.database.address
+    if address is None:
+        raise BrokenPromiseError("DATABASE_URL is not set: migrating needs the database's owner")
+    return migrate_address(address, logins_folder=logins_folder)
 
 
 # --- tick ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import logging
 from zoneinfo import ZoneInfo
 
 from libs.common.contracts import Severity
-from libs.common.database import DatabaseError, engine_for, wait_for_schema
+from libs.common.database import DatabaseError, address_for, engine_for, wait_for_schema
 from libs.common.runtime import Context, run_service
 from services.reporter.notify import Outcome
 from services.reporter.posting import Posted, post_once
@@ -28,7 +28,7 @@ class ReporterService:
         settings = context.settings
         self.report = settings.report
         self.zone = ZoneInfo(self.report.timezone)
-        self.engine = engine_for(settings.database.url or "", application="reporter")
+        self.engine = engine_for(address_for(settings.database, "reporter"), application="reporter")
         self.store = ReportStore(self.engine)
         self.settled: set[dt.date] = set()
         self.retry_at_seconds: dict[dt.date, float] = {}

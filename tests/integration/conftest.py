@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.database import engine_for
-from libs.common.migrate import migrate
+from libs.common.migrate import migrate_address
 from libs.common.provisioning import provision
 from libs.common.runtime import run_service
 from libs.common.settings_table import BY_VARIABLE
@@ -24,6 +23,7 @@ from libs.embedded.processes import free_port
 from tests.integration.broker import Broker
 from tests.integration.discord import Discord
 from tests.integration.servers import (
+    LOGINS,
     TEMPLATE,
     administer,
     folder_of_its_own,
@@ -60,9 +60,7 @@ def _serve_postgres(folder: Path) -> Iterator[PostgresServer]:
     try:
         server.wait()
         administer(server, f"create database {TEMPLATE}")
-        engine = engine_for(server.url_of(TEMPLATE), application="tests")
-        migrate(engine)
-        engine.dispose()
+        migrate_address(server.url_of(TEMPLATE), logins_folder=folder / LOGINS)
         yield server
     finally:
         server.stop()

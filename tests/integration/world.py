@@ -37,6 +37,7 @@ from libs.common.signing import KeyPair
 from libs.embedded.nats import NatsServer
 from services.exchange.service import ExchangeConfig, serve
 from tests.conformity.served import KEY, SECRET
+from tests.integration.servers import logins_of
 from tests.integration.voices import Voices, raw_client
 
 PATIENCE_SECONDS = 30.0
@@ -63,6 +64,7 @@ def base_environ(nats: NatsServer, database_url: str, keys: KeyPair) -> dict[str
         "NATS_URL": nats.url,
         "NATS_SEEDS_FOLDER": str(nats.seeds_folder),
         "DATABASE_URL": database_url,
+        **logins_of(database_url),
         "RISK_SIGNING_KEY": keys.private,
         "RISK_VERIFY_KEY": keys.public,
         "WHEEL_UNIVERSE": "KO",

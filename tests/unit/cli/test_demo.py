@@ -134,6 +134,7 @@ def test_the_exchange_lists_what_is_planned_and_what_is_held() -> None:
 # --- secrets -----------------------------------------------------------------------------------
 
 EVERYTHING = {entry.variable: f"value of {entry.variable}" for entry in TABLE}
+OF_FOLDERS = {"NATS_NKEY_SEED", "DATABASE_URL"}
 FILES = {f"{entry.variable}_FILE": "path" for entry in TABLE if entry.secret}
 
 
@@ -141,14 +142,22 @@ FILES = {f"{entry.variable}_FILE": "path" for entry in TABLE if entry.secret}
 def test_a_service_is_given_its_own_secrets_and_nobody_elses(service: str) -> None:
     given = environ_for(service, EVERYTHING | FILES)
     for variable, owners in SECRETS_OF.items():
-        assert (variable in given) is (service in owners)
-        if f"{variable}_FILE" in FILES and variable != "NATS_NKEY_SEED":
-            assert (f"{variable}_FILE" in given) is (service in owners)
-    folder = EVERYTHING["NATS_SEEDS_FOLDER"]
-    assert given["NATS_NKEY_SEED_FILE"] == f"{folder}/{service}.nk"
+        file = f"{variable}_FILE"
+        if variable not in OF_FOLDERS:
+            assert ((variable in given), (file in given)) == ((service in owners),) * 2
+    seeds, logins = (EVERYTHING[f] for f in ("NATS_SEEDS_FOLDER", "DATABASE_LOGINS_FOLDER"))
+    assert given["NATS_NKEY_SEED_FILE"] == f"{seeds}/{service}.nk"
+    login = f"{logins}/{service}.url" if service in SECRETS_OF["DATABASE_URL"] else None
+    assert given.get("DATABASE_URL_FILE") == login
+    assert not OF_FOLDERS & set(given), "the addresses and keys of others"
     open_settings = {entry.variable for entry in TABLE if entry.variable not in SECRETS_OF}
-    open_settings.remove("NATS_SEEDS_FOLDER")  # where everybody's are
-    assert open_settings <= set(given)
+    assert open_settings - {"NATS_SEEDS_FOLDER", "DATABASE_LOGINS_FOLDER"} <= set(given)
+
+
+def test_without_logins_who_keeps_books_has_the_address_it_was_given() -> None:
+    settings = {"DATABASE_URL": "postgresql://a:b@c/d"}
+    assert environ_for("executor", settings)["DATABASE_URL"] == settings["DATABASE_URL"]
+    assert "DATABASE_URL" not in environ_for("risk", settings)
 
 
 def test_who_may_know_what_is_written_here_too() -> None:

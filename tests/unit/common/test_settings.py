@@ -12,6 +12,7 @@ import pytest
 
 from libs.common.contracts import AlpacaEnv, BotMode
 from libs.common.settings import Secret, Settings
+from libs.common.settings_entry import value_at
 from libs.common.settings_pages import env_example, markdown
 from libs.common.settings_rules import broken_rules
 from libs.common.settings_sources import (
@@ -21,7 +22,7 @@ from libs.common.settings_sources import (
     require,
     resolved_rows,
 )
-from libs.common.settings_table import BY_PATH, BY_VARIABLE, TABLE, value_at
+from libs.common.settings_table import BY_PATH, BY_VARIABLE, TABLE
 
 ROOT = Path(__file__).parents[3]
 KEY = base64.b64encode(bytes(range(32))).decode()
