@@ -34,8 +34,11 @@ def migrate(engine: Engine) -> str:
     """
     with database_errors("migrating the database"), engine.connect() as lock:
         lock.execute(text("select pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
-        found_revision(lock)
-        command.upgrade(configuration(engine), "head")
+        try:
+            found_revision(lock)
+            command.upgrade(configuration(engine), "head")
+        finally:  # it belongs to the session, which goes back to the pool
+            lock.execute(text("select pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
     apply_roles(engine)
     return revisions()[-1]
 

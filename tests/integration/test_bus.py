@@ -181,7 +181,7 @@ def test_without_nats_a_service_ends_with_one_line(
     )
     assert end.status == 1
     assert end.last_words.startswith(f"no NATS server at {url} after ")
-    assert end.last_words.endswith("start it or correct NATS_URL")
+    assert end.last_words.endswith("start it or correct NATS_URL, and NATS_TLS_CA if it speaks TLS")
 
 
 # --- a server that dies ------------------------------------------------------------------------
