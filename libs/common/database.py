@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from libs.common.database_roles import login_path
 from libs.common.promises import BrokenPromiseError
 from libs.common.settings import DatabaseSettings, Secret
+from libs.common.small_files import read_small_text
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ def address_for(settings: DatabaseSettings, role: str) -> str:
     if settings.logins_folder is not None:
         path = login_path(Path(settings.logins_folder), role)
         try:
-            url = Secret(path.read_text(encoding="utf-8").strip())
+            url = Secret(read_small_text(path).strip())
         except (OSError, ValueError):
             raise BrokenPromiseError(
                 f"{path} cannot be read; `alpaclaudia migrate --logins FOLDER` makes it"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import nkeys
 
+from libs.common.small_files import read_small_text
+
 SUFFIX = ".nk"
 
 
@@ -45,7 +47,7 @@ def _public_key(path: Path) -> str:
 def read_seed(path: Path) -> str:
     """Raises SeedError when the file cannot be read."""
     try:
-        return path.read_text(encoding="ascii").strip()
+        return read_small_text(path).strip()
     except FileNotFoundError:
         raise SeedError(
             f"there is no seed {path}; `alpaclaudia provision --out FOLDER` makes them"

@@ -155,6 +155,8 @@ class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
     time: dt.time = dt.time(22, 30)
     timezone: str = "America/New_York"
     discord_webhook_url: str | None = None
+    webhook_host: str | None = None
+    """The one place other than Discord's where the webhook may be, also inside the network."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -247,13 +247,24 @@ def _without_version(text: str) -> str:
 
 
 def webhook_url() -> Parser:
+    """Where it may point is a rule of its own, see settings_rules."""
+
     def parse(text: str) -> Secret:
-        parts = _web_address(text)
-        if parts.scheme != "https" and not is_loopback(text):
-            raise ValueError("not encrypted")
+        if "@" in _web_address(text).netloc:
+            raise ValueError("holds credentials")
         return Secret(text)
 
     return Parser(allowed="a full https:// address", parse=parse)
+
+
+def network_place() -> Parser:
+    def parse(text: str) -> str:
+        parts = _split(f"//{text}")
+        if not parts.hostname or parts.netloc != text or "@" in text:
+            raise ValueError("more than a host")
+        return text.lower()
+
+    return Parser(allowed="host or host:port", parse=parse)
 
 
 def bus_url() -> Parser:

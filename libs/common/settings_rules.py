@@ -89,6 +89,31 @@ def _days(settings: Settings) -> list[str]:
     return []
 
 
+DISCORD_HOSTS = frozenset(
+    {"discord.com", "discordapp.com", "canary.discord.com", "ptb.discord.com"}
+)
+
+
+def _webhook(settings: Settings) -> list[str]:
+    """A webhook is an address this machine is made to call: only Discord's, or the one place the
+    operator named for it. The address itself is a secret and is not shown.
+    """
+    url = settings.report.discord_webhook_url
+    if url is None:
+        return []
+    parts = urlsplit(url)
+    if settings.report.webhook_host is not None:
+        if parts.netloc.lower() == settings.report.webhook_host:
+            return []
+        return ["DISCORD_WEBHOOK_URL is not at WEBHOOK_HOST; allowed: the two agreeing"]
+    if parts.scheme == "https" and parts.netloc.lower() in DISCORD_HOSTS:
+        return []
+    return [
+        "DISCORD_WEBHOOK_URL does not point to Discord; allowed: https:// and one of "
+        f"{', '.join(sorted(DISCORD_HOSTS))} (or the host named in WEBHOOK_HOST)"
+    ]
+
+
 def doubtful(settings: Settings) -> list[str]:
     """What is allowed but hardly meant, as warnings."""
     zone = ZoneInfo(settings.report.timezone)
@@ -111,6 +136,7 @@ _RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"ALPACA_ENV", "ALPACA_CLOCK_SPEED"}), _clock),
     (frozenset({"MARKET_REQUESTS_PER_MINUTE", "EXECUTOR_REQUESTS_PER_MINUTE"}), _requests),
     (frozenset({"DTE_MIN", "DTE_MAX"}), _days),
+    (frozenset({"DISCORD_WEBHOOK_URL", "WEBHOOK_HOST"}), _webhook),
 )
 
 

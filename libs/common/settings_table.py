@@ -353,6 +353,14 @@ TABLE: tuple[Entry, ...] = (
         "The Discord webhook summaries are posted to. Left empty: nothing is posted.",
         secret=True,
     ),
+    Entry(
+        _REPORT,
+        "WEBHOOK_HOST",
+        "report.webhook_host",
+        form.network_place(),
+        "Where DISCORD_WEBHOOK_URL points if not to Discord: a relay of your own. It may be inside "
+        "your network and without encryption; no other such place is ever called.",
+    ),
 )
 
 BY_VARIABLE = {entry.variable: entry for entry in TABLE}

@@ -14,7 +14,14 @@ from libs.common.bus_accounts import USERS
 from libs.common.nats_configuration import ServerPlace, render
 from libs.common.nkey_files import make_seeds
 from libs.common.settings import BusSettings
-from libs.embedded.processes import EmbeddedServerError, accepts, port_taken, spawn, tail
+from libs.embedded.processes import (
+    EmbeddedServerError,
+    accepts,
+    plain_environ,
+    port_taken,
+    spawn,
+    tail,
+)
 
 START_SECONDS = 10.0
 STOP_SECONDS = 3.0
@@ -63,7 +70,9 @@ class NatsServer(msgspec.Struct, kw_only=True):
             listen=f"127.0.0.1:{self.port}", store_folder=str(self.folder / "jetstream")
         )
         path.write_text(render(place, make_seeds(self.seeds_folder, USERS)))
-        self.process = spawn([nats_server_binary(), "-c", str(path)], log_path=self.log_path)
+        self.process = spawn(
+            [nats_server_binary(), "-c", str(path)], log_path=self.log_path, environ=plain_environ()
+        )
 
     def wait(self) -> None:
         """Returns when the server accepts connections. Raises EmbeddedServerError."""

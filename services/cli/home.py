@@ -16,6 +16,7 @@ from libs.common.signing import generate_keypair
 
 HOME_VARIABLE = "ALPACLAUDIA_HOME"
 _RUN_FILE = "running.json"
+_OURS = frozenset({"credentials.json", "demo.json", "nats", "postgres"})
 
 
 class HomeError(RuntimeError):
@@ -102,11 +103,21 @@ class StackFolder:
 
     def _clear(self) -> None:
         try:
+            if not self._is_ours():
+                raise HomeError(
+                    f"{self.path} holds something else than a {self.kind} of alpaclaudia's, so it"
+                    f" is not cleared; move it away, or name another folder with {HOME_VARIABLE}"
+                )
             shutil.rmtree(self.path)
         except FileNotFoundError:
             return
         except OSError as error:
             raise self._unusable(error) from error
+
+    def _is_ours(self) -> bool:
+        """Whether what would be cleared was made by us: nothing, or what every start makes."""
+        names = set(os.listdir(self.path))
+        return bool(names & _OURS) or names <= {"logs"}
 
     def credentials(self) -> Credentials:
         path = self.path / "credentials.json"

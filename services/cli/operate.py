@@ -405,11 +405,10 @@ def make_report(session: dt.date | None, *, post: bool, as_json: bool) -> int:
         sys.stdout.write((encode_line(summary) if as_json else text(summary)) + "\n")
         if not post:
             return 0
-        url = settings.report.discord_webhook_url
-        if url is None:
+        if settings.report.discord_webhook_url is None:
             sys.stderr.write("alpaclaudia: DISCORD_WEBHOOK_URL is not set, so nothing was sent\n")
             return 1
-        posted = post_once(store, day, url)
+        posted = post_once(store, day, settings.report)
         if posted is None:
             sys.stderr.write(f"alpaclaudia: the report of {day} went out before\n")
             return 1

@@ -63,9 +63,7 @@ class ReporterService:
                 await self._report(session)
 
     async def _report(self, session: dt.date) -> None:
-        posted = await asyncio.to_thread(
-            post_once, self.store, session, self.report.discord_webhook_url
-        )
+        posted = await asyncio.to_thread(post_once, self.store, session, self.report)
         if posted is None:  # it went out before, or the bot did not trade that day
             self.settled.add(session)
             return

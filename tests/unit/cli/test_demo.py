@@ -214,3 +214,23 @@ def test_the_shells_own_secrets_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> 
 )  # fmt: skip
 def test_an_ending_is_said_in_words(status: int, words: str) -> None:
     assert ending(status) == words
+
+
+def test_fresh_clears_no_folder_of_others(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "thesis.txt").touch()
+    folder = StackFolder(tmp_path, "demo")
+    with pytest.raises(HomeError, match="holds something else"), folder.held(fresh=True):
+        pytest.fail("held")
+    assert (tmp_path / "demo" / "thesis.txt").exists()
+
+
+def test_fresh_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "demo.json").touch()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "demo").symlink_to(tmp_path / "elsewhere")
+    folder = StackFolder(tmp_path / "home", "demo")
+    with pytest.raises(HomeError), folder.held(fresh=True):
+        pytest.fail("held")
+    assert (tmp_path / "elsewhere" / "demo.json").exists()

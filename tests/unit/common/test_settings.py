@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from libs.common.settings_sources import (
     resolved_rows,
 )
 from libs.common.settings_table import BY_PATH, BY_VARIABLE, TABLE
+from libs.common.small_files import SMALL_BYTES_MAX
 
 ROOT = Path(__file__).parents[3]
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -256,7 +258,10 @@ def test_all_errors_are_told_at_once_each_with_variable_value_and_what_is_allowe
         ("ALPACA_SECRET_KEY", "two\nlines"),
         ("RISK_SIGNING_KEY", "AAAA"),
         ("RISK_VERIFY_KEY", "*" * 44),
-        ("DISCORD_WEBHOOK_URL", "http://discord.com/api/webhooks/1/x"),
+        ("DISCORD_WEBHOOK_URL", "https://me:word@discord.com/api/webhooks/1/x"),
+        ("WEBHOOK_HOST", "http://relay"),
+        ("WEBHOOK_HOST", "relay/path"),
+        ("WEBHOOK_HOST", "me@relay"),
         ("WHEEL_ENABLED", "maybe"),
         ("LOG_LEVEL", "loud"),
     ],
@@ -266,13 +271,6 @@ def test_a_wrong_value_is_refused_by_name(tmp_path: Path, variable: str, text: s
     assert line.startswith(f"{variable} is ")
     assert "allowed: " in line
     assert len(line) < 300
-
-
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8080/hook", "http://localhost/hook", "http://[::1]:9/hook"]
-)
-def test_a_webhook_of_this_machine_needs_no_encryption(tmp_path: Path, url: str) -> None:
-    assert load(tmp_path, {"DISCORD_WEBHOOK_URL": url}).settings.report.discord_webhook_url == url
 
 
 # --- rules between variables -------------------------------------------------------------------
@@ -325,6 +323,35 @@ def test_a_rule_is_silent_while_one_of_its_variables_is_wrong_anyway(tmp_path: P
     assert line.startswith("ALPACA_ENV")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://discord.com/api/webhooks/1/x",
+        "https://discord.com.example/api/webhooks/1/x",
+        "https://discord.com:8443/api/webhooks/1/x",
+        "https://evil.example/discord.com",
+        "https://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1:8080/hook",
+        "https://localhost/hook",
+        "https://[::1]/hook",
+    ],
+)
+def test_a_webhook_points_to_discord_or_the_place_that_was_named(tmp_path: Path, url: str) -> None:
+    [line] = complaints(tmp_path, {"DISCORD_WEBHOOK_URL": url})
+    assert line.startswith("DISCORD_WEBHOOK_URL does not point to Discord")
+    assert url not in line
+    place = url.split("/")[2]
+    named = {"DISCORD_WEBHOOK_URL": url, "WEBHOOK_HOST": place}
+    assert load(tmp_path, named).settings.report.discord_webhook_url == url
+    [line] = complaints(tmp_path, named | {"WEBHOOK_HOST": "relay.example"})
+    assert "the two agreeing" in line
+
+
+def test_discords_own_hosts_are_its_own(tmp_path: Path) -> None:
+    for host in ("discord.com", "discordapp.com", "ptb.discord.com"):
+        load(tmp_path, {"DISCORD_WEBHOOK_URL": f"https://{host}/api/webhooks/1/x"})
+
+
 def test_the_defaults_break_no_rule() -> None:
     assert broken_rules(Settings()) == []
 
@@ -363,6 +390,41 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     for name in ("bad", "."):
         with pytest.raises(SettingsError, match="cannot be read"):
             load_settings({}, env_file=Path(name), cwd=tmp_path)
+
+
+# --- paths that are no files -------------------------------------------------------------------
+
+
+@pytest.fixture(params=["/dev/zero", "pipe", "folder", "large", "a\x00b", "/proc/self/mem"])
+def trick(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A path that would hang a reader, or fill its memory, or raise something unforeseen."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "large").write_bytes(b"x" * (SMALL_BYTES_MAX + 1))
+    return str(request.param)
+
+
+@pytest.mark.parametrize("variable", ["SYMBOL_OVERRIDES", *(f"{name}_FILE" for name in SECRETS)])
+def test_a_path_that_is_no_plain_file_is_an_error_at_once(
+    tmp_path: Path, variable: str, trick: str
+) -> None:
+    [line] = complaints(tmp_path, {variable: trick})
+    assert line.startswith(variable)
+
+
+def test_an_env_file_that_never_ends_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings({}, env_file=Path("/dev/zero"), cwd=tmp_path)
+
+
+def test_a_file_of_others_shows_nothing_of_itself(tmp_path: Path) -> None:
+    """`SYMBOL_OVERRIDES=../.env`, or a key's file where another belongs."""
+    (tmp_path / "secrets").write_text(f'ALPACA_SECRET_KEY="{HIDDEN}"\nNATS={HIDDEN}\n')
+    for variable in ("SYMBOL_OVERRIDES", "NATS_NKEY_SEED_FILE", "DATABASE_URL_FILE"):
+        lines = complaints(tmp_path, {variable: "./x/../secrets"})
+        assert lines
+        assert HIDDEN not in "".join(lines)
+        (tmp_path / "x").mkdir(exist_ok=True)
 
 
 # --- what a service needs ----------------------------------------------------------------------
