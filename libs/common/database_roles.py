@@ -115,6 +115,8 @@ def grants(tables: tuple[str, ...]) -> list[str]:
         f"revoke all on all tables in schema public from {everybody}, public",
         f"grant usage on schema public to {everybody}",
         f"grant select on {', '.join(tables)} to {everybody}",
+        # pg_dump reads them too.
+        f"grant select on all sequences in schema public to {everybody}",
     ]
     for role in ROLES:
         if role.inserts:

