@@ -54,6 +54,9 @@ ANSWER_SECONDS_MAX = 60
 PULL_ANSWER_SECONDS_MAX = 10
 """How long the server remembers whom the answer to a pull goes to; pulls end after one second."""
 
+CONNECTIONS_MAX = 64
+"""Of one account at a time: planners are many, but a planner that was taken over is not endless."""
+
 SERVICE_WRITES: tuple[type[Message], ...] = (Heartbeat, AlertRaised)
 """What every service says."""
 

@@ -94,7 +94,10 @@ def _core(provisioner: str) -> list[str]:
 
 
 def _service(account: Account, public_key: str) -> list[str]:
-    lines = [f"  {account_label(account.name)} {{"]
+    lines = [
+        f"  {account_label(account.name)} {{",
+        f"    limits: {{max_connections: {table.CONNECTIONS_MAX}}}",
+    ]
     exports = [_export(reach, accounts) for reach, accounts in _services_of(account.name).values()]
     lines += _list("exports", exports)
     imports = [_import(reach) for reach in table.reaches(account)]

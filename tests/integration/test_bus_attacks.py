@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +24,9 @@ from libs.common.bus_accounts import (
     ACCOUNTS,
     API_PREFIX,
     BY_NAME,
+    CONNECTIONS_MAX,
     OPERATOR,
+    USERS,
     Account,
     publishes,
     subscribes,
@@ -34,23 +38,31 @@ from libs.common.contracts import (
     TickAnswered,
     TickRequested,
 )
+from libs.common.nats_configuration import ServerPlace, render
 from libs.common.nkey_files import make_seeds, read_seed, seed_path
 from libs.common.provisioning import provision
 from libs.common.runtime import EXIT_BROKEN_PROMISE
+from libs.common.settings import BusSettings
 from libs.common.signing import KeyPair
 from libs.common.topology import CONSUMERS, INTENT_BYTES_MAX, MAX_PAYLOAD_BYTES, STREAMS
-from libs.embedded.nats import NatsServer
+from libs.embedded.nats import NatsServer, nats_server_binary
+from libs.embedded.processes import accepts, free_port
 from services.cli.supervisor import SERVICES
 from tests.integration.servers import folder_of_its_own, make_nats
 from tests.integration.stories import portfolio, put_intent, snapshot, wall
 from tests.integration.voices import raw_client
 from tests.integration.world import LEFT_OPEN, End, Process, World, base_environ, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("refused_connections"),
+    pytest.mark.filterwarnings(LEFT_OPEN),
+]
 
 APPROVAL = "decisions.approved.KO"
 DELETE = "$JS.API.STREAM.DELETE.DECISIONS"
 PURGE = "$JS.API.STREAM.PURGE.DECISIONS"
+LOOKUP = f"$JS.API.DIRECT.GET.MARKET.{PortfolioObserved.SUBJECT}"
 CHANGING_CALLS = (
     "STREAM.CREATE.MINE",
     "STREAM.UPDATE.DECISIONS",
@@ -305,6 +317,48 @@ async def test_a_missing_key_answered_to_the_api_deletes_nothing(
     assert await streams_of(nats) == before
 
 
+@pytest.fixture
+def with_a_reader_in_core(tmp_path: Path) -> Iterator[BusSettings]:
+    """A server whose CORE has a second user, with no more than one read."""
+    port = free_port()
+    keys = make_seeds(tmp_path / "seeds", (*USERS, "reader"))
+    place = ServerPlace(listen=f"127.0.0.1:{port}", store_folder=str(tmp_path / "store"))
+    reader = f'{{nkey: {keys["reader"]}, permissions: {{publish: ["{LOOKUP}"]}}}}'
+    text = render(place, keys)
+    assert text.count("    }}]") == len(USERS), "the ends of the lists of users, CORE's first"
+    path = tmp_path / "nats.conf"
+    path.write_text(text.replace("    }}]", f"    }}}}, {reader}]", 1))
+    server = subprocess.Popen([nats_server_binary(), "-c", path, "-l", tmp_path / "log"])
+    deadline = time.monotonic() + 20
+    while not accepts(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield BusSettings(url=f"nats://127.0.0.1:{port}", seeds_folder=str(tmp_path / "seeds"))
+    server.kill()
+    server.wait()
+
+
+async def test_inside_one_account_the_same_request_deletes_the_stream(
+    with_a_reader_in_core: BusSettings,
+) -> None:
+    """Why there are accounts. Should a newer server refuse this, so much the better, and this
+    test has done its work.
+    """
+    settings = with_a_reader_in_core
+    await provision(settings)
+    seed = read_seed(seed_path(Path(settings.seeds_folder or ""), "reader"))
+    client = await nats.connect(settings.url or "", nkeys_seed_str=seed)
+    await client.publish(LOOKUP, b"", reply=DELETE)
+    await client.flush()
+    await client.flush()
+    await client.close()
+    operator = await Bus.connect(settings, account=OPERATOR)
+    assert (await operator.stream_counts(["ORDERS"])) == {"ORDERS": 0}
+    with pytest.raises(BusError, match="NotFound"):
+        await operator.stream_counts(["DECISIONS"])
+    await operator.close()
+
+
 async def test_the_one_answer_to_a_tick_goes_to_who_asked(server: NatsServer) -> None:
     """Market may answer what it was asked, once; it cannot choose whom."""
     request = TickRequested(message_id="t", at=wall(), requested_by="a test")
@@ -365,8 +419,6 @@ def _keys_that_do_not_fit(server: NatsServer, folder: Path) -> Iterator[dict[str
     yield {}
 
 
-@pytest.mark.usefixtures("refused_connections")
-@pytest.mark.filterwarnings(LEFT_OPEN)
 async def test_strangers_are_not_let_in(server: NatsServer, tmp_path: Path) -> None:
     async def ignore(_error: Exception) -> None: ...
 
@@ -389,6 +441,17 @@ def test_a_service_with_anothers_key_ends_with_one_line(
     words = End(EXIT_BROKEN_PROMISE, planner.log).last_words
     assert words.startswith("NATS refused planner: ")
     assert "permissions violation" in words
+
+
+async def test_connections_of_one_account_are_not_endless(server: NatsServer) -> None:
+    clients = [await raw_client(server, "reporter") for _ in range(CONNECTIONS_MAX)]
+    with pytest.raises(nats.errors.Error, match="maximum account active connections"):
+        await raw_client(server, "reporter", allow_reconnect=False)
+    market = await Bus.connect(server.settings, account="market")
+    await market.check_provisioned()
+    await market.close()
+    for client in clients:
+        await client.close()
 
 
 # --- too much, too large, too deep ---------------------------------------------------------------
