@@ -1,4 +1,4 @@
-"""The only door to NATS: connect, provision, publish, pull, answer, watch.
+"""The door to NATS for services: connect, publish, pull, answer, watch.
 
 What the settings here are for was measured on nats-server 2.15 and nats-py 2.16: publishing while
 disconnected must fail at once instead of being sent later as a ghost (`pending_size=0`); a refused
@@ -20,23 +20,17 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext, api
+from nats.js import JetStreamContext
 
 from libs.common import bus_logs
+from libs.common.bus_accounts import API_PREFIX, HEALTH_STREAM, PROVISION
 from libs.common.bus_logs import BusError, Replayed, SequenceConflictError, Stored
+from libs.common.bus_sign_in import distrust, sign_in_options
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message
 from libs.common.promises import BrokenPromiseError
 from libs.common.settings import BusSettings
-from libs.common.topology import (
-    CONSUMERS,
-    DUPLICATE_WINDOW_SECONDS,
-    FEED_PREFIX,
-    STREAMS,
-    Consumer,
-    Stream,
-)
-from libs.common.trading_state import beginning
+from libs.common.topology import Consumer
 
 __all__ = ["Bus", "BusError", "BusRefusedError", "Delivery", "SequenceConflictError"]
 
@@ -49,6 +43,8 @@ _FETCH_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
 _NAK_SECONDS_MAX = 5.0
 _TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
+_STREAM_MESSAGE_TOO_LARGE = 10054
+"""The server's code for a message larger than its stream takes."""
 _REFUSALS = ("permissions violation", "authorization violation", "authentication")
 
 
@@ -105,41 +101,41 @@ async def _leave(subscription: JetStreamContext.PullSubscription) -> None:
 
 
 class Bus:
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, account: str) -> None:
+        self.account = account
         self.refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Resolves to the server's words when it refuses us something: the process must end."""
         self.reconnects = 0
         self._last_error = ""
         self._client = Client()
-        self._js: JetStreamContext
+        self.jetstream: JetStreamContext
 
     @classmethod
     async def connect(
-        cls, settings: BusSettings, *, name: str, patience_seconds: float = 15.0
+        cls, settings: BusSettings, *, account: str, patience_seconds: float = 15.0
     ) -> Self:
-        """Raises BusError after `patience_seconds` without a server, BusRefusedError at once for
-        wrong credentials.
+        """As the user of one of bus_accounts' accounts.
+
+        Raises BusError after `patience_seconds` without a server, BusRefusedError at once for a
+        wrong key or a server that is not the one meant.
         """
         if not settings.url:
             raise BusRefusedError("NATS_URL is not set, so there is no bus to connect to")
-        bus = cls(name)
-        connecting: asyncio.Future[None] = asyncio.ensure_future(
-            bus._client.connect(
-                servers=settings.url,
-                name=name,
-                user=settings.user,
-                password=settings.password,
-                error_cb=bus._on_error,
-                reconnected_cb=bus._on_reconnect,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]  # seconds, floats work
-                connect_timeout=2,
-                ping_interval=2,
-                max_outstanding_pings=2,
-                pending_size=0,
-            )
-        )
+        bus = cls(account)
+        options: dict[str, object] = {
+            "servers": settings.url,
+            "name": account,
+            **sign_in_options(settings, account),
+            "error_cb": bus._on_error,
+            "reconnected_cb": bus._on_reconnect,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": _RETRY_SECONDS,
+            "connect_timeout": 2,
+            "ping_interval": 2,
+            "max_outstanding_pings": 2,
+            "pending_size": 0,
+        }
+        connecting: asyncio.Future[None] = asyncio.ensure_future(bus._client.connect(**options))  # type: ignore[arg-type]
         waited: list[asyncio.Future[object]] = [connecting, bus.refused]  # type: ignore[list-item]
         done, _ = await asyncio.wait(
             waited,
@@ -151,19 +147,25 @@ class Bus:
             await asyncio.gather(connecting, return_exceptions=True)
             if bus.refused.done():
                 raise BusRefusedError(
-                    f"NATS at {settings.url} refused {name}: {bus.refused.result()}"
+                    f"NATS at {settings.url} refused {account}: {bus.refused.result()}"
                 )
             raise BusError(
                 f"no NATS server at {settings.url} after {patience_seconds:.0f} s"
-                f" ({bus._last_error or 'no answer'}); start it or correct NATS_URL"
+                f" ({bus._last_error or 'no answer'}); start it or correct NATS_URL,"
+                " and NATS_TLS_CA if it speaks TLS"
             )
         connecting.result()
-        bus._js = bus._client.jetstream(timeout=2)
+        if account == PROVISION:  # the only one at home where the streams are
+            bus.jetstream = bus._client.jetstream(timeout=2)
+        else:
+            bus.jetstream = bus._client.jetstream(prefix=API_PREFIX, timeout=2)
         return bus
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = str(error) or repr(error)
-        if any(word in self._last_error.lower() for word in _REFUSALS):
+        self._last_error = distrust(error) or str(error) or repr(error)
+        if distrust(error) is not None or any(
+            word in self._last_error.lower() for word in _REFUSALS
+        ):
             if not self.refused.done():
                 self.refused.set_result(self._last_error)
         elif not isinstance(error, nats.errors.UnexpectedEOF | OSError):
@@ -173,6 +175,14 @@ class Bus:
         self.reconnects += 1
         log.warning("connected to NATS again")
 
+    def failure(self, text: str) -> BusError:
+        """The error to raise for something that failed: what the server refuses shows in no
+        return value, only as silence.
+        """
+        if self.refused.done():
+            return BusRefusedError(f"NATS refused {self.account}: {self.refused.result()}")
+        return BusError(text)
+
     @property
     def connected(self) -> bool:
         return self._client.is_connected
@@ -181,45 +191,16 @@ class Bus:
         with contextlib.suppress(*_TRANSIENT):
             await self._client.close()
 
-    # --- provisioning --------------------------------------------------------------------------
-
-    async def provision(self) -> list[str]:
-        """Makes or updates every stream and consumer. Running it again changes nothing.
-
-        Returns the names of what was made. Raises BusError.
-        """
-        made: list[str] = []
-        try:
-            existing = {info.config.name: info.config for info in await self._js.streams_info()}
-            for stream in STREAMS:
-                config = _stream_config(stream)
-                if stream.name in existing:
-                    await self._js.update_stream(config)
-                else:
-                    await self._js.add_stream(config)
-                    made.append(stream.name)
-            if "TRADING" in made:
-                await self.publish(beginning("provision"))
-            for consumer in CONSUMERS:
-                try:
-                    await self._js.consumer_info(consumer.stream, consumer.name)
-                except nats.js.errors.NotFoundError:
-                    made.append(f"{consumer.stream}/{consumer.name}")
-                await self._js.add_consumer(consumer.stream, _consumer_config(consumer))
-        except _TRANSIENT as error:
-            raise BusError(f"provisioning failed: {error}") from error
-        return made
-
     async def check_provisioned(self) -> None:
         """Raises BusRefusedError when nobody made the streams, BusError when the bus is silent."""
         try:
-            await self._js.stream_info(STREAMS[-1].name)
+            await self.jetstream.stream_info(HEALTH_STREAM)
         except nats.js.errors.NotFoundError as error:
             raise BusRefusedError(
                 "the bus has no streams yet; run `alpaclaudia provision`"
             ) from error
         except _TRANSIENT as error:
-            raise BusError(f"the bus does not answer: {error!r}") from error
+            raise self.failure(f"the bus does not answer: {error!r}") from error
 
     # --- publishing ----------------------------------------------------------------------------
 
@@ -233,24 +214,26 @@ class Bus:
         deadline = asyncio.get_running_loop().time() + patience_seconds
         while True:
             try:
-                await self._js.publish(
+                await self.jetstream.publish(
                     subject, payload, timeout=2, headers={"Nats-Msg-Id": message.message_id}
                 )
                 return
             except nats.errors.MaxPayloadError as error:
                 raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
             except _TRANSIENT as error:
+                if getattr(error, "err_code", None) == _STREAM_MESSAGE_TOO_LARGE:
+                    raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
                 if asyncio.get_running_loop().time() >= deadline:
                     if isinstance(error, nats.js.errors.NoStreamResponseError):
                         raise BusError(
                             f"no stream takes {subject}; run `alpaclaudia provision`"
                         ) from error
-                    raise BusError(f"publishing {subject} failed: {error!r}") from error
+                    raise self.failure(f"publishing {subject} failed: {error!r}") from error
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def append(self, message: Message, pattern: str, after: int) -> int:
         """Stores the message only after a certain one; see bus_logs.append."""
-        return await bus_logs.append(self._js, message, pattern, after)
+        return await bus_logs.append(self.jetstream, message, pattern, after)
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -306,8 +289,8 @@ class Bus:
         """Waits for the bus; raises BusRefusedError when the consumer was never provisioned."""
         while True:
             try:
-                await self._js.consumer_info(consumer.stream, consumer.name)
-                return await self._js.pull_subscribe_bind(
+                await self.jetstream.consumer_info(consumer.stream, consumer.name)
+                return await self.jetstream.pull_subscribe_bind(
                     consumer=consumer.name, stream=consumer.stream
                 )
             except nats.js.errors.NotFoundError as error:
@@ -325,21 +308,21 @@ class Bus:
         """
         subscription = await self._bind(consumer)
         try:
-            return await bus_logs.replay(self._js, subscription, consumer, handle)
+            return await bus_logs.replay(self.jetstream, subscription, consumer, handle)
         finally:
             await _leave(subscription)
 
     async def delivered(self, consumer: Consumer) -> int:
         """The stream sequence of the last message sent to a consumer. Raises BusError."""
-        return await bus_logs.delivered(self._js, consumer)
+        return await bus_logs.delivered(self.jetstream, consumer)
 
     async def read_after(self, stream: str, subject: str, after: int) -> list[Stored]:
         """The messages of a subject beyond a sequence, oldest first. Raises BusError."""
-        return await bus_logs.read_after(self._js, stream, subject, after)
+        return await bus_logs.read_after(self.jetstream, stream, subject, after)
 
     async def last_payload(self, stream: str, subject: str) -> bytes | None:
         """The bytes of a subject's newest message, or None. Raises BusError."""
-        return await bus_logs.last_payload(self._js, stream, subject)
+        return await bus_logs.last_payload(self.jetstream, stream, subject)
 
     async def last(
         self, stream: str, subject: str, message_type: type[MessageT]
@@ -352,9 +335,9 @@ class Bus:
     async def stream_counts(self, names: Iterable[str]) -> dict[str, int]:
         """How many messages each stream holds. Raises BusError."""
         try:
-            return {name: (await self._js.stream_info(name)).state.messages for name in names}
+            return {name: (await self.jetstream.stream_info(name)).state.messages for name in names}
         except _TRANSIENT as error:
-            raise BusError(f"reading the streams failed: {error!r}") from error
+            raise self.failure(f"reading the streams failed: {error!r}") from error
 
     async def watch(self, subject: str, handle: Callable[[str, bytes], None]) -> None:
         """Live messages of a subject pattern, for screens; what is missed stays missed."""
@@ -397,41 +380,8 @@ class Bus:
                 f"nobody listens on {message.subject}; `alpaclaudia status` tells what runs"
             ) from error
         except _TRANSIENT as error:
-            raise BusError(f"no answer to {message.subject} in time") from error
+            raise self.failure(f"no answer to {message.subject} in time") from error
         try:
             return msgspec.json.decode(msg.data, type=reply_type)
         except msgspec.DecodeError as error:
             raise BusError(f"the answer to {message.subject} does not decode: {error}") from error
-
-
-def _stream_config(stream: Stream) -> api.StreamConfig:
-    return api.StreamConfig(
-        name=stream.name,
-        subjects=list(stream.subjects),
-        retention=api.RetentionPolicy.LIMITS,
-        storage=api.StorageType.FILE,
-        discard=api.DiscardPolicy.OLD,
-        max_age=stream.max_age_seconds,
-        max_bytes=stream.max_bytes,
-        max_msgs_per_subject=stream.max_per_subject,
-        duplicate_window=min(DUPLICATE_WINDOW_SECONDS, stream.max_age_seconds),
-        deny_delete=stream.protected,
-        deny_purge=stream.protected,
-        allow_direct=True,
-        republish=api.RePublish(src=">", dest=f"{FEED_PREFIX}.>") if stream.republished else None,
-    )
-
-
-def _consumer_config(consumer: Consumer) -> api.ConsumerConfig:
-    acknowledged = consumer.acknowledged
-    return api.ConsumerConfig(
-        durable_name=consumer.name,
-        deliver_policy=(
-            api.DeliverPolicy.LAST_PER_SUBJECT if consumer.latest_only else api.DeliverPolicy.ALL
-        ),
-        filter_subjects=list(consumer.filters) or None,
-        ack_policy=api.AckPolicy.EXPLICIT if acknowledged else api.AckPolicy.NONE,
-        ack_wait=consumer.ack_wait_seconds if acknowledged else None,
-        max_deliver=consumer.max_deliver if acknowledged else None,
-        max_ack_pending=consumer.max_ack_pending if acknowledged else None,
-    )

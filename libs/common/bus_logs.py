@@ -70,21 +70,21 @@ async def append(
         except nats.js.errors.APIError as error:
             if error.err_code not in _WRONG_LAST_SEQUENCE:
                 raise BusError(f"publishing {message.subject} failed: {error}") from error
-            return await _found_last(js, message, pattern, payload)
+            return await _found_last(js, message, pattern, payload, after)
         except _TRANSIENT as error:
             if asyncio.get_running_loop().time() >= deadline:
                 raise BusError(f"publishing {message.subject} failed: {error!r}") from error
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _found_last(js: JetStreamContext, message: Message, pattern: str, payload: bytes) -> int:
-    try:
-        last = await js.get_msg(_stream_of(message), subject=pattern, direct=True)
-    except _TRANSIENT as error:
-        raise BusError(f"reading {pattern} failed: {error!r}") from error
-    if last.data != payload or last.seq is None:
-        raise SequenceConflictError(f"another writer of {pattern} is at {last.seq}")
-    return int(last.seq)
+async def _found_last(
+    js: JetStreamContext, message: Message, pattern: str, payload: bytes, after: int
+) -> int:
+    since = await read_after(js, _stream_of(message), pattern, after)
+    if not since or since[-1].payload != payload:
+        place = since[-1].sequence if since else after
+        raise SequenceConflictError(f"another writer of {pattern} is at {place}")
+    return since[-1].sequence
 
 
 async def replay(

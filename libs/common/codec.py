@@ -28,13 +28,17 @@ def decode_message(subject: str, payload: bytes) -> Message:
     """The message of a subject (with or without `feed.`).
 
     Raises UndecodableError, naming the subject, when the subject is unknown or the payload is not
-    the message that belongs there.
+    the message that belongs there: also one that speaks of another symbol, or for another service,
+    than its subject, which is what the bus gives rights by.
     """
     subject = subject.removeprefix(f"{FEED_PREFIX}.")
     for message_type, decoder in _DECODERS.items():
         if _tokens_match(message_type.SUBJECT, subject):
             try:
-                return decoder.decode(payload)
+                message = decoder.decode(payload)
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
                 raise UndecodableError(f"{subject}: {error}") from error
+            if message.subject != subject:
+                raise UndecodableError(f"{subject}: the message belongs to {message.subject}")
+            return message
     raise UndecodableError(f"{subject}: no message belongs to this subject")

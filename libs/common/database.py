@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from libs.common.database_roles import login_path
 from libs.common.promises import BrokenPromiseError
+from libs.common.settings import DatabaseSettings, Secret
+from libs.common.small_files import read_small_text
 
 log = logging.getLogger(__name__)
 
@@ -253,8 +257,32 @@ class UnstorableError(ValueError):
     """A value no column takes (a NUL in a text, an infinite price): trying again is no use."""
 
 
+class ForbiddenError(BrokenPromiseError):
+    """Something our role has no right to."""
+
+
 class SchemaMismatchError(BrokenPromiseError):
     """The database's schema is older or newer than this program's."""
+
+
+def address_for(settings: DatabaseSettings, role: str) -> str:
+    """The address a process signs in with: its role's, where there are logins.
+
+    Raises BrokenPromiseError when there is none.
+    """
+    if settings.logins_folder is not None:
+        path = login_path(Path(settings.logins_folder), role)
+        try:
+            url = Secret(read_small_text(path).strip())
+        except (OSError, ValueError):
+            raise BrokenPromiseError(
+                f"{path} cannot be read; `alpaclaudia migrate --logins FOLDER` makes it"
+            ) from None
+        settings = msgspec.structs.replace(settings, url=url)
+    address = settings.address
+    if address is None:
+        raise BrokenPromiseError("DATABASE_URL is not set, so there is no database to connect to")
+    return address
 
 
 def engine_for(url: str, *, application: str) -> sa.Engine:
@@ -284,6 +312,7 @@ def engine_for(url: str, *, application: str) -> sa.Engine:
     )
 
 
+_INSUFFICIENT_PRIVILEGE = "42501"
 _GONE = (
     sa.exc.OperationalError,
     sa.exc.InterfaceError,
@@ -296,13 +325,19 @@ _GONE = (
 @contextmanager
 def database_errors(doing: str) -> Iterator[None]:
     """Turns what a lost or refusing database raises into a DatabaseError that says what failed,
-    and what it will never take into an UnstorableError.
+    what it will never take into an UnstorableError, and what our role may not do into a
+    ForbiddenError.
     """
     try:
         yield
     except _GONE as error:
         reason = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
         raise DatabaseError(f"{doing}: {reason.strip().splitlines()[0]}") from error
+    except sa.exc.ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        reason = str(error.orig).strip().splitlines()[0]
+        raise ForbiddenError(f"{doing}: {reason}; `alpaclaudia migrate` gives rights") from error
     except sa.exc.DataError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise UnstorableError(f"{doing}: {reason}") from error

@@ -15,6 +15,7 @@ from libs.common.database import (
     found_revision,
     revisions,
 )
+from libs.common.database_logins import apply_roles, make_logins
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_305_001
@@ -28,20 +29,29 @@ def configuration(engine: Engine) -> Config:
 
 
 def migrate(engine: Engine) -> str:
-    """Brings the schema to this program's revision and returns it. Two at once wait for each
+    """Brings schema and roles to this program's and returns the revision. Two at once wait for each
     other. Raises DatabaseError, and SchemaMismatchError for a database newer than this program.
     """
     with database_errors("migrating the database"), engine.connect() as lock:
         lock.execute(text("select pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
-        found_revision(lock)
-        command.upgrade(configuration(engine), "head")
+        try:
+            found_revision(lock)
+            command.upgrade(configuration(engine), "head")
+        finally:  # it belongs to the session, which goes back to the pool
+            lock.execute(text("select pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
+    apply_roles(engine)
     return revisions()[-1]
 
 
-def migrate_url(url: str) -> str:
-    """The same for a database named by its URL."""
-    engine = engine_for(url, application="migrate")
+def migrate_address(address: str, *, logins_folder: Path | None = None) -> str:
+    """The same for a database named by its address; with `logins_folder` the roles may sign in
+    with the passwords kept there.
+    """
+    engine = engine_for(address, application="migrate")
     try:
-        return migrate(engine)
+        revision = migrate(engine)
+        if logins_folder is not None:
+            make_logins(engine, address, logins_folder)
+        return revision
     finally:
         engine.dispose()

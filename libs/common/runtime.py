@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from libs.common.bus import Bus, BusError, BusRefusedError
+from libs.common.bus import Bus, BusError
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import AlertRaised, Heartbeat, Severity
 from libs.common.promises import BrokenPromiseError, RestartNeededError
@@ -195,7 +195,7 @@ def _run(service: str, settings: Settings, body: Body) -> None:
 
 
 async def _main(service: str, settings: Settings, body: Body) -> None:
-    bus = await Bus.connect(settings.bus, name=service)
+    bus = await Bus.connect(settings.bus, account=service)
     try:
         await bus.check_provisioned()
         await _live(service, settings, body, bus)
@@ -217,7 +217,7 @@ async def _live(service: str, settings: Settings, body: Body, bus: Bus) -> None:
         waited: list[asyncio.Future[object]] = [working, stopping, bus.refused, beating]  # type: ignore[list-item]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if bus.refused.done():
-            raise BusRefusedError(f"NATS refused {service}: {bus.refused.result()}")
+            raise bus.failure("the bus refused us")
         if working.done():
             working.result()  # raises what ended it
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -48,13 +49,37 @@ class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True):
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """None: `alpaclaudia loop` starts an embedded nats-server."""
-    user: str | None = None
-    password: str | None = None
+    nkey_seed: str | None = None
+    """The seed of this process's nkey."""
+    seeds_folder: str | None = None
+    """Where `provision --out` put the seeds; each process takes its own."""
+    tls_ca: str | None = None
+    """The file of the authority whose certificates are trusted; None: the system's for tls://."""
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """None: `alpaclaudia loop` starts an embedded Postgres."""
+    logins_folder: str | None = None
+    """Where `migrate --logins` put the roles' addresses; each process takes its own."""
+    tls_ca: str | None = None
+    """The file of the authority that must have signed the server's certificate."""
+
+    @property
+    def address(self) -> str | None:
+        """The URL with what libpq is to check of the server: with `tls_ca` its authority and its
+        name, whatever the URL says of TLS.
+        """
+        if self.url is None or self.tls_ca is None:
+            return self.url
+        parts = urlsplit(self.url)
+        query = [
+            (name, value)
+            for name, value in parse_qsl(parts.query, keep_blank_values=True)
+            if name not in ("sslmode", "sslrootcert")
+        ]
+        query += [("sslmode", "verify-full"), ("sslrootcert", self.tls_ca)]
+        return Secret(urlunsplit(parts._replace(query=urlencode(query))))
 
 
 class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +186,8 @@ class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
     time: dt.time = dt.time(22, 30)
     timezone: str = "America/New_York"
     discord_webhook_url: str | None = None
+    webhook_host: str | None = None
+    """The one place other than Discord's where the webhook may be, also inside the network."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What one variable is: a row of settings_table.py."""
+"""What is said of one variable."""
 
 from __future__ import annotations
 

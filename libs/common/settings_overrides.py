@@ -17,7 +17,9 @@ from pathlib import Path
 import msgspec
 
 from libs.common.settings import PlannerSettings, WheelSettings
-from libs.common.settings_table import BY_PATH, Entry
+from libs.common.settings_entry import Entry
+from libs.common.settings_table import BY_PATH
+from libs.common.small_files import read_small_text
 from libs.common.symbols import is_stock_symbol
 
 _ENTRIES: dict[str, Entry] = {
@@ -28,7 +30,7 @@ _ENTRIES: dict[str, Entry] = {
 def with_overrides(planner: PlannerSettings, path: Path) -> tuple[PlannerSettings, list[str]]:
     """`planner` with the tables of the file merged in, and every error of the file."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        tables = tomllib.loads(read_small_text(path), parse_float=Decimal)
     except OSError as problem:
         return planner, [f"SYMBOL_OVERRIDES: {str(path)!r} cannot be read: {problem.strerror}"]
     except (ValueError, ArithmeticError, RecursionError) as problem:

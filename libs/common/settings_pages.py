@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
-from libs.common.settings_table import TABLE, Entry, text_of
+from libs.common.settings_entry import Entry
+from libs.common.settings_table import TABLE, text_of
 
 
 def env_example() -> str:

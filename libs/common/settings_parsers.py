@@ -30,6 +30,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-/]{0,63}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{1,512}", re.ASCII)
+_NKEY_SEED = re.compile(r"SU[A-Z2-7]{56}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9-]{4,40}", re.ASCII)
 _SYMBOLS_ALLOWED = "stock symbols with commas between, such as AAPL,MSFT,BRK.B"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -213,6 +214,17 @@ def secret_text() -> Parser:
     return Parser(allowed="up to 512 visible ASCII characters, no blanks", parse=parse)
 
 
+def nkey_seed() -> Parser:
+    def parse(text: str) -> Secret:
+        if not _NKEY_SEED.fullmatch(text):
+            raise ValueError("not the seed of a user's nkey")
+        return Secret(text)
+
+    return Parser(
+        allowed="the seed of a user's nkey: SU and 56 more letters and digits", parse=parse
+    )
+
+
 def file_path() -> Parser:
     def parse(text: str) -> str:
         if "\x00" in text:
@@ -259,13 +271,24 @@ def _without_version(text: str) -> str:
 
 
 def webhook_url() -> Parser:
+    """Where it may point is a rule of its own, see settings_rules."""
+
     def parse(text: str) -> Secret:
-        parts = _web_address(text)
-        if parts.scheme != "https" and not is_loopback(text):
-            raise ValueError("not encrypted")
+        if "@" in _web_address(text).netloc:
+            raise ValueError("holds credentials")
         return Secret(text)
 
     return Parser(allowed="a full https:// address", parse=parse)
+
+
+def network_place() -> Parser:
+    def parse(text: str) -> str:
+        parts = _split(f"//{text}")
+        if not parts.hostname or parts.netloc != text or "@" in text:
+            raise ValueError("more than a host")
+        return text.lower()
+
+    return Parser(allowed="host or host:port", parse=parse)
 
 
 def bus_url() -> Parser:

@@ -89,13 +89,29 @@ def _days(settings: Settings) -> list[str]:
     return []
 
 
-def _bus_user(settings: Settings) -> list[str]:
-    if (settings.bus.user is None) != (settings.bus.password is None):
-        given, missing = "NATS_USER", "NATS_PASSWORD"
-        if settings.bus.user is None:
-            given, missing = missing, given
-        return [f"{missing} is not set, but {given} is; allowed: both or neither"]
-    return []
+DISCORD_HOSTS = frozenset(
+    {"discord.com", "discordapp.com", "canary.discord.com", "ptb.discord.com"}
+)
+
+
+def _webhook(settings: Settings) -> list[str]:
+    """A webhook is an address this machine is made to call: only Discord's, or the one place the
+    operator named for it. The address itself is a secret and is not shown.
+    """
+    url = settings.report.discord_webhook_url
+    if url is None:
+        return []
+    parts = urlsplit(url)
+    if settings.report.webhook_host is not None:
+        if parts.netloc.lower() == settings.report.webhook_host:
+            return []
+        return ["DISCORD_WEBHOOK_URL is not at WEBHOOK_HOST; allowed: the two agreeing"]
+    if parts.scheme == "https" and parts.netloc.lower() in DISCORD_HOSTS:
+        return []
+    return [
+        "DISCORD_WEBHOOK_URL does not point to Discord; allowed: https:// and one of "
+        f"{', '.join(sorted(DISCORD_HOSTS))} (or the host named in WEBHOOK_HOST)"
+    ]
 
 
 def doubtful(settings: Settings) -> list[str]:
@@ -120,7 +136,7 @@ _RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (frozenset({"ALPACA_ENV", "ALPACA_CLOCK_SPEED"}), _clock),
     (frozenset({"MARKET_REQUESTS_PER_MINUTE", "EXECUTOR_REQUESTS_PER_MINUTE"}), _requests),
     (frozenset({"DTE_MIN", "DTE_MAX"}), _days),
-    (frozenset({"NATS_USER", "NATS_PASSWORD"}), _bus_user),
+    (frozenset({"DISCORD_WEBHOOK_URL", "WEBHOOK_HOST"}), _webhook),
 )
 
 
@@ -133,11 +149,20 @@ def require(settings: Settings, service: str) -> list[str]:
 
 
 def _needs_bus(settings: Settings) -> list[str]:
-    return [] if settings.bus.url else ["NATS_URL is not set: the address of the NATS server"]
+    bus = settings.bus
+    problems = [] if bus.url else ["NATS_URL is not set: the address of the NATS server"]
+    if not (bus.nkey_seed or bus.seeds_folder):
+        problems.append(
+            "NATS_NKEY_SEED is not set (nor NATS_SEEDS_FOLDER): the key to sign in to NATS with"
+        )
+    return problems
 
 
 def _needs_database(settings: Settings) -> list[str]:
-    return [] if settings.database.url else ["DATABASE_URL is not set: the Postgres database"]
+    database = settings.database
+    if database.url or database.logins_folder:
+        return []
+    return ["DATABASE_URL is not set: the Postgres database"]
 
 
 def _needs_broker(settings: Settings) -> list[str]:

@@ -16,9 +16,11 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from libs.common.settings import Settings
+from libs.common.settings_entry import Entry, value_at
 from libs.common.settings_overrides import with_overrides
 from libs.common.settings_rules import broken_rules, doubtful, require
-from libs.common.settings_table import BY_VARIABLE, MASK, TABLE, Entry, masked, text_of, value_at
+from libs.common.settings_table import BY_VARIABLE, MASK, TABLE, masked, text_of
+from libs.common.small_files import read_small_text
 
 __all__ = [
     "LoadedSettings",
@@ -135,7 +137,7 @@ def _row_text(entry: Entry, settings: Settings) -> str:
 def _read_env_file(path: Path, reading: _Reading) -> dict[str, str]:
     """The variables of the file that are ours; warnings for those that look misspelled."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small_text(path)
     except FileNotFoundError:
         return {}
     except OSError as problem:
@@ -203,7 +205,7 @@ def _read_secret_file(
         return None
     path = cwd / given[variable].text.strip()
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = read_small_text(path).strip()
     except OSError as problem:
         reading.errors.append(f"{variable} names a file that cannot be read: {problem.strerror}")
         return None

@@ -14,6 +14,7 @@ from libs.common import settings_parsers as form
 from libs.common.contracts import AlpacaEnv, BotMode
 from libs.common.settings_entry import Entry, value_at
 from libs.common.settings_risk_entries import RISK_ENTRIES
+from libs.common.settings_wiring import WIRING
 
 __all__ = ["BY_PATH", "BY_VARIABLE", "MASK", "TABLE", "Entry", "masked", "text_of", "value_at"]
 
@@ -48,7 +49,6 @@ def masked(text: str) -> str:
 
 _MODE = "Mode"
 _ALPACA = "Alpaca"
-_WIRING = "Message bus and database"
 _MARKET = "Market"
 _WHEEL = "The wheel"
 _TRAILING = "Trailing stops"
@@ -152,36 +152,7 @@ TABLE: tuple[Entry, ...] = (
         form.number("0.1", "100000"),
         "How much faster than life the broker's clock runs. Other than 1 only with ALPACA_ENV=sim.",
     ),
-    Entry(
-        _WIRING,
-        "NATS_URL",
-        "bus.url",
-        form.bus_url(),
-        "The NATS server. Left empty: `alpaclaudia loop` starts one of its own.",
-    ),
-    Entry(
-        _WIRING,
-        "NATS_USER",
-        "bus.user",
-        form.plain_text(),
-        "The user this process signs in to NATS as; needs NATS_PASSWORD.",
-    ),
-    Entry(
-        _WIRING,
-        "NATS_PASSWORD",
-        "bus.password",
-        form.secret_text(),
-        "That user's password.",
-        secret=True,
-    ),
-    Entry(
-        _WIRING,
-        "DATABASE_URL",
-        "database.url",
-        form.database_url(),
-        "The Postgres database. Left empty: `alpaclaudia loop` starts one of its own.",
-        secret=True,
-    ),
+    *WIRING,
     Entry(
         _MARKET,
         "TICK_SECONDS",
@@ -383,6 +354,14 @@ TABLE: tuple[Entry, ...] = (
         form.webhook_url(),
         "The Discord webhook summaries are posted to. Left empty: nothing is posted.",
         secret=True,
+    ),
+    Entry(
+        _REPORT,
+        "WEBHOOK_HOST",
+        "report.webhook_host",
+        form.network_place(),
+        "Where DISCORD_WEBHOOK_URL points if not to Discord: a relay of your own. It may be inside "
+        "your network and without encryption; no other such place is ever called.",
     ),
 )
 

@@ -40,6 +40,10 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     max_age_seconds: int
     max_bytes: int
     max_per_subject: int = -1
+    message_bytes_max: int = MAX_PAYLOAD_BYTES
+    """Larger messages are refused when they are published. One that is stored and too large to be
+    answered for would come again and again, and hold up the others behind it.
+    """
     protected: bool = False
     """Deleting or purging single messages is refused by the server."""
     republished: bool = True
@@ -57,7 +61,9 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: bool = True
 
 
-_MB = 1024 * 1024
+_KB = 1024
+_MB = 1024 * _KB
+INTENT_BYTES_MAX = 64 * _KB
 
 STREAMS: tuple[Stream, ...] = (
     Stream(
@@ -83,6 +89,7 @@ STREAMS: tuple[Stream, ...] = (
         name="INTENTS",
         subjects=(subject_filter(OrderIntended),),
         max_age_seconds=30 * DAY_SECONDS,
+        message_bytes_max=INTENT_BYTES_MAX,
         max_bytes=256 * _MB,
         protected=True,
     ),
@@ -90,6 +97,7 @@ STREAMS: tuple[Stream, ...] = (
         name="DECISIONS",
         subjects=(subject_filter(IntentApproved), subject_filter(IntentBlocked)),
         max_age_seconds=30 * DAY_SECONDS,
+        message_bytes_max=256 * _KB,
         max_bytes=256 * _MB,
         protected=True,
     ),
@@ -125,6 +133,7 @@ STREAMS: tuple[Stream, ...] = (
         name="OPS",
         subjects=(subject_filter(Heartbeat), subject_filter(AlertRaised)),
         max_age_seconds=3600,
+        message_bytes_max=256 * _KB,
         max_bytes=32 * _MB,
         max_per_subject=100,
     ),

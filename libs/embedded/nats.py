@@ -10,42 +10,42 @@ from pathlib import Path
 
 import msgspec
 
-from libs.common.topology import MAX_PAYLOAD_BYTES
-from libs.embedded.processes import EmbeddedServerError, accepts, port_taken, spawn, tail
+from libs.common.bus_accounts import USERS
+from libs.common.nats_configuration import ServerPlace, render
+from libs.common.nkey_files import make_seeds
+from libs.common.settings import BusSettings
+from libs.embedded.processes import (
+    EmbeddedServerError,
+    accepts,
+    plain_environ,
+    port_taken,
+    spawn,
+    tail,
+)
 
 START_SECONDS = 10.0
 STOP_SECONDS = 3.0
 
-_CONFIGURATION = """\
-listen: "127.0.0.1:{port}"
-server_name: alpaclaudia
-max_payload: {max_payload}
-max_pending: 64MB
-write_deadline: "5s"
-ping_interval: "5s"
-ping_max: 2
-jetstream {{
-  store_dir: "{store}"
-  max_file_store: 4GB
-  max_memory_store: 64MB
-  sync_interval: always
-}}
-authorization {{ user: "{user}", password: "{password}" }}
-"""
-
 
 class NatsServer(msgspec.Struct, kw_only=True):
-    """`folder` keeps the configuration, the streams and the log; credentials are the caller's."""
+    """`folder` keeps the configuration, every user's seed, the streams and the log."""
 
     folder: Path
     port: int
-    user: str
-    password: str
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def seeds_folder(self) -> Path:
+        return self.folder / "seeds"
+
+    @property
+    def settings(self) -> BusSettings:
+        """With all the seeds, for those who run the server."""
+        return BusSettings(url=self.url, seeds_folder=str(self.seeds_folder))
 
     @property
     def log_path(self) -> Path:
@@ -57,7 +57,7 @@ class NatsServer(msgspec.Struct, kw_only=True):
         return self.process is not None and self.process.poll() is not None
 
     def start(self) -> None:
-        """Starts the server without waiting for it. Raises EmbeddedServerError."""
+        """Starts the server without waiting for it. Raises EmbeddedServerError, SeedError."""
         if port_taken(self.port):
             raise EmbeddedServerError(
                 f"port {self.port} of 127.0.0.1, which NATS would listen on, is taken;"
@@ -66,16 +66,13 @@ class NatsServer(msgspec.Struct, kw_only=True):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "nats.conf"
         path.touch(mode=0o600)
-        path.write_text(
-            _CONFIGURATION.format(
-                port=self.port,
-                store=self.folder / "jetstream",
-                user=self.user,
-                password=self.password,
-                max_payload=MAX_PAYLOAD_BYTES,
-            )
+        place = ServerPlace(
+            listen=f"127.0.0.1:{self.port}", store_folder=str(self.folder / "jetstream")
         )
-        self.process = spawn([nats_server_binary(), "-c", str(path)], log_path=self.log_path)
+        path.write_text(render(place, make_seeds(self.seeds_folder, USERS)))
+        self.process = spawn(
+            [nats_server_binary(), "-c", str(path)], log_path=self.log_path, environ=plain_environ()
+        )
 
     def wait(self) -> None:
         """Returns when the server accepts connections. Raises EmbeddedServerError."""

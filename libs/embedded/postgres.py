@@ -23,7 +23,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from libs.embedded.processes import EmbeddedServerError, accepts, port_taken, spawn, tail
+from libs.embedded.processes import (
+    EmbeddedServerError,
+    accepts,
+    plain_environ,
+    port_taken,
+    spawn,
+    tail,
+)
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +111,11 @@ class PostgresServer(msgspec.Struct, kw_only=True):
             *(() if self.durable else ("-c", "fsync=off")),
         ]
         self.process = spawn(
-            command, log_path=self.log_path, user=_unprivileged_owner(), cwd=self.folder
+            command,
+            log_path=self.log_path,
+            environ=plain_environ(),
+            user=_unprivileged_owner(),
+            cwd=self.folder,
         )
 
     def _initialise(self, owner: int | None) -> None:
@@ -122,6 +133,7 @@ class PostgresServer(msgspec.Struct, kw_only=True):
                     *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
                     "--no-instructions",
                 ],
+                env=plain_environ(),
                 capture_output=True,
                 text=True,
                 check=False,

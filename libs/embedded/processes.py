@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 LOG_BYTES_MAX = 20 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
 class EmbeddedServerError(RuntimeError):
@@ -49,11 +51,16 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def plain_environ() -> dict[str, str]:
+    """What a server needs of our environment, which may hold secrets: nothing but where it is."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
 def spawn(
     command: Sequence[str],
     *,
     log_path: Path,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str],
     user: int | None = None,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -69,7 +76,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(environ) if environ is not None else None,
+            env=dict(environ),
             start_new_session=True,
             preexec_fn=_end_with_parent,  # noqa: PLW1509  # it only calls prctl
             user=user,

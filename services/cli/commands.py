@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +55,7 @@ def clear_errors() -> Iterator[None]:
     """Errors whose text is meant for a person become one line and status 1 (78 for settings)."""
     from libs.common.bus import BusError
     from libs.common.database import DatabaseError
+    from libs.common.nkey_files import SeedError
     from libs.common.promises import BrokenPromiseError
     from libs.common.runtime import EXIT_BROKEN_PROMISE
     from libs.common.settings_sources import SettingsError
@@ -73,6 +75,7 @@ def clear_errors() -> Iterator[None]:
         DatabaseError,
         EmbeddedServerError,
         HomeError,
+        SeedError,
         SupervisorError,
         TradingError,
     ) as error:
@@ -184,22 +187,52 @@ def serve(service: Annotated[Service, typer.Argument(help="Which room to run her
 
 
 @app.command()
-def provision() -> None:
-    """Make or update the streams and consumers. Running it again changes nothing."""
+def provision(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write nats.conf and everybody's seeds here, and touch no server."),
+    ] = None,
+    listen: Annotated[
+        str, typer.Option(help="Where the server listens; with --out.")
+    ] = "127.0.0.1:4222",
+    store: Annotated[
+        str, typer.Option(help="The server's folder for its streams; with --out.")
+    ] = "jetstream",
+    tls_cert: Annotated[
+        str | None, typer.Option(help="The server's certificate, a path it can read; with --out.")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(help="The certificate's key; with --out.")] = None,
+) -> None:
+    """Make or update the streams and consumers; with --out, the server's configuration and keys.
+
+    Running it again changes nothing.
+    """
+    from libs.common.nats_configuration import ServerPlace
+    from services.cli.bus_files import write_bus_files
     from services.cli.operate import provision_bus
 
+    if (tls_cert is None) != (tls_key is None):
+        raise fail("--tls-cert and --tls-key go together", 2)
+    place = ServerPlace(
+        listen=listen, store_folder=store, certificate_file=tls_cert, key_file=tls_key
+    )
     with clear_errors():
-        made = asyncio.run(provision_bus())
+        made = asyncio.run(provision_bus()) if out is None else write_bus_files(out, place)
     typer.echo(f"made: {', '.join(made)}" if made else "everything was there already")
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database to this version's schema."""
+def migrate(
+    logins: Annotated[
+        Path | None,
+        typer.Option(help="Let each role sign in, with a password kept in a file of this folder."),
+    ] = None,
+) -> None:
+    """Bring the database to this version's schema, and the roles to their rights."""
     from services.cli.operate import migrate_database
 
     with clear_errors():
-        typer.echo(f"the database is at revision {migrate_database()}")
+        typer.echo(f"the database is at revision {migrate_database(logins)}")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from libs.common.bus import Bus, BusError
+from libs.common.bus_accounts import OPERATOR
 from libs.common.codec import UndecodableError
 from libs.common.contracts import (
     ContractQuote,
@@ -46,7 +47,7 @@ async def flatten(settings: Settings, why: str, wait_seconds: float) -> Flattene
     """Raises TradingError or BusError."""
     word = await say(settings, TradingVerb.FLATTEN, why)
     label = f"flatten-{int(utc_now().timestamp() * 1000)}"
-    bus = await Bus.connect(settings.bus, name="operator", patience_seconds=CONNECT_SECONDS)
+    bus = await Bus.connect(settings.bus, account=OPERATOR, patience_seconds=CONNECT_SECONDS)
     deadline = asyncio.get_running_loop().time() + wait_seconds
     rounds = wished = 0
     try:

@@ -16,6 +16,7 @@ from libs.common.signing import generate_keypair
 
 HOME_VARIABLE = "ALPACLAUDIA_HOME"
 _RUN_FILE = "running.json"
+_OURS = frozenset({"credentials.json", "demo.json", "nats", "postgres"})
 
 
 class HomeError(RuntimeError):
@@ -25,7 +26,6 @@ class HomeError(RuntimeError):
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """Made once per stack, kept with mode 0600."""
 
-    nats_password: str
     postgres_password: str
     exchange_key: str
     exchange_secret: str
@@ -103,11 +103,21 @@ class StackFolder:
 
     def _clear(self) -> None:
         try:
+            if not self._is_ours():
+                raise HomeError(
+                    f"{self.path} holds something else than a {self.kind} of alpaclaudia's, so it"
+                    f" is not cleared; move it away, or name another folder with {HOME_VARIABLE}"
+                )
             shutil.rmtree(self.path)
         except FileNotFoundError:
             return
         except OSError as error:
             raise self._unusable(error) from error
+
+    def _is_ours(self) -> bool:
+        """Whether what would be cleared was made by us: nothing, or what every start makes."""
+        names = set(os.listdir(self.path))
+        return bool(names & _OURS) or names <= {"logs"}
 
     def credentials(self) -> Credentials:
         path = self.path / "credentials.json"
@@ -118,7 +128,6 @@ class StackFolder:
                 raise HomeError(f"{path} is damaged ({error}); start over with --fresh") from error
         keys = generate_keypair()
         made = Credentials(
-            nats_password=secrets.token_urlsafe(24),
             postgres_password=secrets.token_urlsafe(24),
             exchange_key=f"SIM{secrets.token_hex(8).upper()}",
             exchange_secret=secrets.token_urlsafe(30),

@@ -15,7 +15,13 @@ from libs.common.settings_table import BY_VARIABLE
 from services.cli.stack import StackPlan
 from services.cli.supervisor import SERVICES
 
-_MADE_BY_THE_STACK = ("NATS_URL", "DATABASE_URL", "RISK_SIGNING_KEY", "RISK_VERIFY_KEY")
+_MADE_BY_THE_STACK = (
+    "NATS_URL",
+    "NATS_NKEY_SEED",
+    "DATABASE_URL",
+    "RISK_SIGNING_KEY",
+    "RISK_VERIFY_KEY",
+)
 
 
 def loop_plan(settings: Settings, environ: Mapping[str, str]) -> StackPlan:
@@ -26,6 +32,11 @@ def loop_plan(settings: Settings, environ: Mapping[str, str]) -> StackPlan:
         for problem in require(settings, service)
         if not problem.startswith(_MADE_BY_THE_STACK)
     ]
+    if settings.bus.url is not None and settings.bus.seeds_folder is None:
+        missing.append(
+            "NATS_SEEDS_FOLDER is not set: with a server of your own, the folder of seeds that"
+            " `alpaclaudia provision --out` made for it"
+        )
     if missing:
         raise BrokenPromiseError("settings:\n" + "\n".join(dict.fromkeys(missing)))
     return StackPlan(

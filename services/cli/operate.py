@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -20,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.common.bus import Bus
+from libs.common.bus_accounts import OPERATOR
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import (
     Heartbeat,
@@ -32,8 +34,15 @@ from libs.common.contracts import (
     TickRequested,
     TradingState,
 )
-from libs.common.database import DatabaseError, Engine, check_schema, engine_for
+from libs.common.database import (
+    DatabaseError,
+    Engine,
+    address_for,
+    check_schema,
+    engine_for,
+)
 from libs.common.promises import BrokenPromiseError
+from libs.common.provisioning import provision
 from libs.common.risk_config import risk_config_version
 from libs.common.runtime import ENV_FILE, encode_line, settings_from, utc_now
 from libs.common.settings import Settings
@@ -70,42 +79,57 @@ def _not_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
-    if settings.bus.url is None:
-        raise BrokenPromiseError(
-            "no running system was found: start `alpaclaudia demo` or `alpaclaudia loop` in"
-            " another terminal, or set NATS_URL"
-        )
-    bus = await Bus.connect(settings.bus, name="operator", patience_seconds=5)
+    _require_a_bus(settings)
+    bus = await Bus.connect(settings.bus, account=OPERATOR, patience_seconds=5)
     try:
         yield bus
     finally:
         await bus.close()
 
 
-@contextmanager
-def open_database(settings: Settings) -> Iterator[Engine]:
-    if settings.database.url is None:
+def _require_a_bus(settings: Settings) -> None:
+    if settings.bus.url is None:
         raise BrokenPromiseError(
             "no running system was found: start `alpaclaudia demo` or `alpaclaudia loop` in"
-            " another terminal, or set DATABASE_URL"
+            " another terminal, or set NATS_URL"
         )
-    engine = engine_for(settings.database.url, application="operator")
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Engine]:
+    """As the operator's role, where there are logins."""
+    _require_a_database(settings)
+    engine = engine_for(address_for(settings.database, OPERATOR), application="operator")
     try:
         yield engine
     finally:
         engine.dispose()
 
 
+def _require_a_database(settings: Settings) -> None:
+    if settings.database.url is None and settings.database.logins_folder is None:
+        raise BrokenPromiseError(
+            "no running system was found: start `alpaclaudia demo` or `alpaclaudia loop` in"
+            " another terminal, or set DATABASE_URL"
+        )
+
+
 async def provision_bus() -> list[str]:
-    async with open_bus(loaded_settings(os.environ).settings) as bus:
-        return await bus.provision()
+    settings = loaded_settings(os.environ).settings
+    _require_a_bus(settings)
+    return await provision(settings.bus, patience_seconds=5)
 
 
-def migrate_database() -> str:
-    from libs.common.migrate import migrate
+def migrate_database(logins_folder: Path | None) -> str:
+    """As the database's owner, whom only DATABASE_URL names."""
+    from libs.common.migrate import migrate_address
 
-    with open_database(loaded_settings(os.environ).settings) as engine:
-        return migrate(engine)
+    settings = loaded_settings(os.environ).settings
+    _require_a_database(settings)
+    address = settings.database.address
+    if address is None:
+        raise BrokenPromiseError("DATABASE_URL is not set: migrating needs the database's owner")
+    return migrate_address(address, logins_folder=logins_folder)
 
 
 # --- tick ------------------------------------------------------------------------------------
@@ -247,8 +271,9 @@ async def _system_status(bus: Bus, settings: Settings) -> SystemStatus:
 async def _trading(bus: Bus, settings: Settings) -> Standing:
     """As the executor sees it: both logs."""
     in_table = None
-    if settings.database.url is not None:
-        engine = engine_for(settings.database.url, application="operator")
+    database = settings.database
+    if database.url is not None or database.logins_folder is not None:
+        engine = engine_for(address_for(database, OPERATOR), application="operator")
         with suppress(DatabaseError):
             in_table = await asyncio.to_thread(TradingStore(engine).read)
         engine.dispose()
@@ -412,11 +437,10 @@ def make_report(session: dt.date | None, *, post: bool, as_json: bool) -> int:
         sys.stdout.write((encode_line(summary) if as_json else text(summary)) + "\n")
         if not post:
             return 0
-        url = settings.report.discord_webhook_url
-        if url is None:
+        if settings.report.discord_webhook_url is None:
             sys.stderr.write("alpaclaudia: DISCORD_WEBHOOK_URL is not set, so nothing was sent\n")
             return 1
-        posted = post_once(store, day, url)
+        posted = post_once(store, day, settings.report)
         if posted is None:
             sys.stderr.write(f"alpaclaudia: the report of {day} went out before\n")
             return 1

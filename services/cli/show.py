@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from libs.common.bus_accounts import OPERATOR
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import MarketTicked, TradingState
 from libs.common.runtime import encode_line, utc_now
@@ -147,14 +148,14 @@ class Run:
         await self.stack.supervisor.stop(frozenset({"market"}))
         if not self.stop.is_set():
             await asyncio.sleep(SETTLE_SECONDS)
-        url = self.stack.environ["DATABASE_URL"]
-        return await asyncio.to_thread(self._tally, url)
+        return await asyncio.to_thread(self._tally)
 
-    def _tally(self, url: str) -> Tally:
-        from libs.common.database import engine_for
+    def _tally(self) -> Tally:
+        from libs.common.database import address_for, engine_for
         from services.cli.store import OperatorStore
 
-        engine = engine_for(url, application="operator")
+        address = address_for(self.stack.settings.database, OPERATOR)
+        engine = engine_for(address, application="operator")
         try:
             tally = OperatorStore(engine).tally(self.started_at)
         finally:

@@ -12,13 +12,17 @@ import http.client
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
 from libs.common.bus import Bus, BusError
+from libs.common.bus_accounts import OPERATOR
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Heartbeat
-from libs.common.settings import BusSettings
+from libs.common.provisioning import provision
+from libs.common.settings import DatabaseSettings, Settings
+from libs.common.settings_sources import load_settings
 from libs.embedded.nats import NatsServer
 from libs.embedded.postgres import PostgresServer
 from libs.embedded.processes import EmbeddedServerError, free_port, port_taken, tail
@@ -31,13 +35,13 @@ from services.cli.supervisor import (
     SupervisorError,
     environ_for,
     service_child,
+    settings_for,
 )
 from services.exchange.config import ExchangeConfig
 
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.03
 SERVER_WATCH_SECONDS = 0.5
-NATS_USER = "alpaclaudia"
 
 Say = Callable[[str], None]
 
@@ -110,11 +114,26 @@ class Stack:
 
     async def _bring_up(self) -> None:
         await asyncio.gather(self._database(), self._streams(), self._exchange_ready())
-        self.folder.announce(self.environ)
+        self.folder.announce(self._operators_environ())
         for group in START_ORDER:
             for service in group:
                 self.supervisor.start(service_child(service, self.environ, self.folder.logs))
             await self._services_ready(group)
+
+    @property
+    def settings(self) -> Settings:
+        """What the environment says now; what is embedded fills it in as it starts."""
+        return load_settings(self.environ, env_file=None, cwd=Path.cwd()).settings
+
+    def _operators_environ(self) -> dict[str, str]:
+        """For commands in other terminals: nothing of the owner's, or of any service's."""
+        from libs.common.database import address_for
+
+        environ = settings_for(OPERATOR, self.environ)
+        database = self.settings.database
+        if environ.pop("DATABASE_LOGINS_FOLDER", None) is not None:
+            environ["DATABASE_URL"] = str(address_for(database, OPERATOR))
+        return environ
 
     async def _guarded(self, work: Coroutine[None, None, None]) -> None:
         """Does the work unless a supervised process says first that it cannot go on."""
@@ -144,13 +163,10 @@ class Stack:
         self._nats = NatsServer(
             folder=self.folder.path / "nats",
             port=self.plan.nats_port or free_port(),
-            user=NATS_USER,
-            password=self._credentials.nats_password,
         )
         self._nats.start()
         self.environ["NATS_URL"] = self._nats.url
-        self.environ["NATS_USER"] = NATS_USER
-        self.environ["NATS_PASSWORD"] = self._credentials.nats_password
+        self.environ["NATS_SEEDS_FOLDER"] = str(self._nats.seeds_folder)
 
     def _start_exchange(self) -> None:
         config = self.plan.exchange
@@ -198,23 +214,20 @@ class Stack:
             self._postgres.launch()
             await asyncio.to_thread(self._postgres.wait)
             self.environ["DATABASE_URL"] = self._postgres.url
+            self.environ["DATABASE_LOGINS_FOLDER"] = str(self.folder.path / "logins")
             self.say("Postgres is up")
-        revision = await asyncio.to_thread(_migrate, self.environ["DATABASE_URL"])
+        revision = await asyncio.to_thread(_migrate, self.settings.database)
         self.say(f"the database is at revision {revision}")
 
     async def _streams(self) -> None:
         if self._nats is not None:
             await asyncio.to_thread(self._nats.wait)
             self.say("NATS is up")
-        settings = BusSettings(
-            url=self.environ["NATS_URL"],
-            user=self.environ.get("NATS_USER"),
-            password=self.environ.get("NATS_PASSWORD"),
-        )
-        self.bus = await Bus.connect(settings, name="operator")
-        self.bus_made.set_result(self.bus)
-        made = await self.bus.provision()
+        settings = self.settings.bus
+        made = await provision(settings)
         self.say(f"streams and consumers are provisioned ({len(made)} new)")
+        self.bus = await Bus.connect(settings, account=OPERATOR)
+        self.bus_made.set_result(self.bus)
         await self.bus.watch("feed.ops.heartbeat.*.*", self._on_heartbeat)
 
     async def _exchange_ready(self) -> None:
@@ -268,11 +281,14 @@ class Stack:
                 await asyncio.to_thread(server.stop)
 
 
-def _migrate(url: str) -> str:
+def _migrate(settings: DatabaseSettings) -> str:
     # Imported here, while Postgres starts: SQLAlchemy and Alembic cost half a second.
-    from libs.common.migrate import migrate_url
+    from libs.common.migrate import migrate_address
 
-    return migrate_url(url)
+    folder = settings.logins_folder
+    return migrate_address(
+        settings.address or "", logins_folder=None if folder is None else Path(folder)
+    )
 
 
 def _healthy(port: int) -> bool:

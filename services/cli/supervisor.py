@@ -13,6 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from libs.common.bus_accounts import BY_NAME as BUS_ACCOUNTS
+from libs.common.bus_accounts import OPERATOR
+from libs.common.database_roles import login_path
+from libs.common.nkey_files import seed_path
 from libs.common.promises import BrokenPromiseError
 from libs.common.runtime import EXIT_BROKEN_PROMISE, SUPERVISOR_PID
 from libs.embedded.processes import spawn, tail
@@ -31,13 +35,14 @@ WATCH_SECONDS = 0.1
 STOP_SECONDS = 2.5
 
 SECRETS_OF: dict[str, frozenset[str]] = {
+    "NATS_NKEY_SEED": frozenset(),  # that of whoever starts them; each service has its own
     "ALPACA_API_KEY": frozenset({"market", "executor"}),
     "ALPACA_SECRET_KEY": frozenset({"market", "executor"}),
     "RISK_SIGNING_KEY": frozenset({"risk"}),
-    "DATABASE_URL": frozenset({"executor", "reporter"}),
-    "DISCORD_WEBHOOK_URL": frozenset({"reporter"}),
+    "DATABASE_URL": frozenset({"executor", "reporter", OPERATOR}),
+    "DISCORD_WEBHOOK_URL": frozenset({"reporter", OPERATOR}),
 }
-"""Secrets and the only services that are given them."""
+"""Secrets and the only services that are given them, and those the operator's commands need."""
 
 
 class SupervisorError(RuntimeError):
@@ -45,12 +50,17 @@ class SupervisorError(RuntimeError):
 
 
 def environ_for(service: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings a service is given: all but the secrets of others."""
-    kept = {
-        name: value
-        for name, value in settings.items()
-        if service in SECRETS_OF.get(name.removesuffix("_FILE"), frozenset({service}))
-    }
+    """The settings a service is given: all but the secrets of others; its own key to the bus, and
+    its own role's address, where they are kept in folders.
+    """
+    kept = settings_for(service, settings)
+    seeds = kept.pop("NATS_SEEDS_FOLDER", None)
+    if seeds and service in BUS_ACCOUNTS:
+        kept["NATS_NKEY_SEED_FILE"] = str(seed_path(Path(seeds), service))
+    logins = kept.pop("DATABASE_LOGINS_FOLDER", None)
+    if logins and service in SECRETS_OF["DATABASE_URL"]:
+        kept.pop("DATABASE_URL", None)
+        kept["DATABASE_URL_FILE"] = str(login_path(Path(logins), service))
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -58,6 +68,15 @@ def environ_for(service: str, settings: Mapping[str, str]) -> dict[str, str]:
         or name.startswith(("PYTHON", "REQUESTS_", "SSL_", "HTTPS_"))
     }
     return inherited | kept | {SUPERVISOR_PID: str(os.getpid()), "ALPACLAUDIA_ENV_FILE": ""}
+
+
+def settings_for(service: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Without the secrets of others."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if service in SECRETS_OF.get(name.removesuffix("_FILE"), frozenset({service}))
+    }
 
 
 class Child(msgspec.Struct, kw_only=True):

@@ -15,11 +15,13 @@ from contextlib import suppress
 import msgspec
 
 from libs.common.bus import Bus, BusError
+from libs.common.bus_accounts import OPERATOR
 from libs.common.contracts import TradingStateSet, TradingVerb
 from libs.common.database import (
     DatabaseError,
     Engine,
     SchemaMismatchError,
+    address_for,
     check_schema,
     engine_for,
 )
@@ -81,18 +83,18 @@ class Paths:
             return
         try:
             self.bus = await Bus.connect(
-                self._settings.bus, name="operator", patience_seconds=CONNECT_SECONDS
+                self._settings.bus, account=OPERATOR, patience_seconds=CONNECT_SECONDS
             )
             self._log = BusTradingLog(self.bus)
         except (BusError, BrokenPromiseError) as error:
             self.troubles.append(f"bus: {error}")
 
     async def _open_table(self) -> None:
-        url = self._settings.database.url
-        if url is None:
+        database = self._settings.database
+        if database.url is None and database.logins_folder is None:
             self.troubles.append("database: DATABASE_URL is not set")
             return
-        self._engine = engine_for(url, application="operator")
+        self._engine = engine_for(address_for(database, OPERATOR), application="operator")
         try:
             await asyncio.to_thread(check_schema, self._engine)
             self._store = TradingStore(self._engine)

@@ -15,7 +15,7 @@ from libs.common.broker import (
 )
 from libs.common.bus import BusError, Delivery
 from libs.common.contracts import BotMode, Severity
-from libs.common.database import engine_for, wait_for_schema
+from libs.common.database import address_for, engine_for, wait_for_schema
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.runtime import Context, run_service, utc_now
 from libs.common.topology import EXECUTOR_APPROVALS
@@ -46,7 +46,7 @@ class ExecutorService:
     def __init__(self, context: Context) -> None:
         self.context = context
         settings = context.settings
-        engine = engine_for(settings.database.url or "", application="executor")
+        engine = engine_for(address_for(settings.database, "executor"), application="executor")
         self.engine = engine
         self.store = ExecutorStore(engine)
         self.speed = settings.alpaca.clock_speed

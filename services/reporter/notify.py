@@ -7,12 +7,15 @@ log, result or error.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import math
+import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -46,11 +49,22 @@ class PostResult(msgspec.Struct, frozen=True, kw_only=True):
     """One line for a person; never the address."""
 
 
-def post(webhook_url: str, payload: Mapping[str, object], *, timeout: float) -> PostResult:
+def post(
+    webhook_url: str,
+    payload: Mapping[str, object],
+    *,
+    timeout: float,
+    own_host: str | None = None,
+) -> PostResult:
     """Send `payload` as JSON, once, following no redirect. Never raises for what the network does.
 
     `timeout` in seconds holds for connecting and for each silence while waiting for the answer.
+    A host whose name leads into the network we are in is not called, but for `own_host`.
     """
+    if leads_inside(webhook_url) and urlsplit(webhook_url).netloc.lower() != own_host:
+        return PostResult(
+            outcome=Outcome.REFUSED, detail="the webhook's host is an address inside a network"
+        )
     try:
         with (
             requests.Session() as session,
@@ -66,6 +80,24 @@ def post(webhook_url: str, payload: Mapping[str, object], *, timeout: float) -> 
     except requests.RequestException as problem:
         outcome = Outcome.REFUSED if _never_sent(problem) else Outcome.UNKNOWN
         return PostResult(outcome=outcome, detail=type(problem).__name__)
+
+
+def leads_inside(url: str) -> bool:
+    """Whether a host's name stands for any address that is not of the public internet: this
+    machine, a private network, a cloud's metadata service. A name nobody knows leads nowhere.
+    """
+    try:
+        parts = urlsplit(url)
+        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        return False
+    addresses = {ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found}
+    return any(not _public(address) for address in addresses)
+
+
+def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_global and not (mapped or address).is_multicast
 
 
 def _never_sent(problem: requests.RequestException) -> bool:

@@ -10,6 +10,7 @@ import datetime as dt
 
 import msgspec
 
+from libs.common.settings import ReportSettings
 from services.reporter.notify import Outcome, post
 from services.reporter.render import discord_payload, text
 from services.reporter.store import ReportStore
@@ -26,10 +27,11 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_seconds: float | None = None
 
 
-def post_once(store: ReportStore, session: dt.date, webhook_url: str | None) -> Posted | None:
+def post_once(store: ReportStore, session: dt.date, report: ReportSettings) -> Posted | None:
     """None when the report went out before, or may have, or there is nothing to report: no tick
     was recorded that day. Blocking; raises DatabaseError.
     """
+    webhook_url = report.discord_webhook_url
     if not store.traded(session) or not store.claim(session, to_send=webhook_url is not None):
         return None
     books = store.books(session)
@@ -39,7 +41,12 @@ def post_once(store: ReportStore, session: dt.date, webhook_url: str | None) -> 
     if webhook_url is None:
         store.settle(session, "printed", "")
         return Posted(text=text(summary), outcome=None)
-    result = post(webhook_url, discord_payload(summary), timeout=POST_TIMEOUT_SECONDS)
+    result = post(
+        webhook_url,
+        discord_payload(summary),
+        timeout=POST_TIMEOUT_SECONDS,
+        own_host=report.webhook_host,
+    )
     store.settle(session, result.outcome.value, result.detail)
     said = {
         Outcome.SENT: f"the report of {session} was posted",

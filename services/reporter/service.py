@@ -8,7 +8,7 @@ import logging
 from zoneinfo import ZoneInfo
 
 from libs.common.contracts import Severity
-from libs.common.database import DatabaseError, engine_for, wait_for_schema
+from libs.common.database import DatabaseError, address_for, engine_for, wait_for_schema
 from libs.common.runtime import Context, run_service
 from services.reporter.notify import Outcome
 from services.reporter.posting import Posted, post_once
@@ -28,7 +28,7 @@ class ReporterService:
         settings = context.settings
         self.report = settings.report
         self.zone = ZoneInfo(self.report.timezone)
-        self.engine = engine_for(settings.database.url or "", application="reporter")
+        self.engine = engine_for(address_for(settings.database, "reporter"), application="reporter")
         self.store = ReportStore(self.engine)
         self.settled: set[dt.date] = set()
         self.retry_at_seconds: dict[dt.date, float] = {}
@@ -63,9 +63,7 @@ class ReporterService:
                 await self._report(session)
 
     async def _report(self, session: dt.date) -> None:
-        posted = await asyncio.to_thread(
-            post_once, self.store, session, self.report.discord_webhook_url
-        )
+        posted = await asyncio.to_thread(post_once, self.store, session, self.report)
         if posted is None:  # it went out before, or the bot did not trade that day
             self.settled.add(session)
             return

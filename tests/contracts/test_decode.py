@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.codec import UndecodableError, decode_message
-from libs.common.contracts import MESSAGES, Message, PortfolioObserved
+from libs.common.contracts import MESSAGES, Heartbeat, Message, PortfolioObserved
 from tests.contracts.recordings import decoded, every_message, recording
 
 ROOMY_JSON = st.recursive(
@@ -104,3 +104,14 @@ def test_one_broken_byte_never_ends_in_another_error(subject: str, data: st.Data
     payload[place] = data.draw(st.integers(0, 255))
     with contextlib.suppress(UndecodableError):
         assert isinstance(decode_message(subject, bytes(payload)), message_type)
+
+
+def test_a_message_that_contradicts_its_subject_does_not_decode() -> None:
+    """Rights are given by subject: a planner's heartbeat cannot speak for risk."""
+    beat = msgspec.structs.replace(decoded(Heartbeat), service="risk", instance="1")
+    payload = msgspec.json.encode(beat)
+    assert decode_message("ops.heartbeat.risk.1", payload) == beat
+    assert decode_message("feed.ops.heartbeat.risk.1", payload) == beat
+    for subject in ("ops.heartbeat.planner.1", "feed.ops.heartbeat.planner.1"):
+        with pytest.raises(UndecodableError, match=r"belongs to ops\.heartbeat\.risk\.1"):
+            decode_message(subject, payload)

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.bus import Bus
-from libs.common.database import engine_for
-from libs.common.migrate import migrate
+from libs.common.migrate import migrate_address
+from libs.common.provisioning import provision
 from libs.common.runtime import run_service
-from libs.common.settings import BusSettings
 from libs.common.settings_table import BY_VARIABLE
 from libs.common.signing import KeyPair, generate_keypair
 from libs.embedded.nats import NatsServer
@@ -25,6 +23,7 @@ from libs.embedded.processes import free_port
 from tests.integration.broker import Broker
 from tests.integration.discord import Discord
 from tests.integration.servers import (
+    LOGINS,
     TEMPLATE,
     administer,
     folder_of_its_own,
@@ -61,9 +60,7 @@ def _serve_postgres(folder: Path) -> Iterator[PostgresServer]:
     try:
         server.wait()
         administer(server, f"create database {TEMPLATE}")
-        engine = engine_for(server.url_of(TEMPLATE), application="tests")
-        migrate(engine)
-        engine.dispose()
+        migrate_address(server.url_of(TEMPLATE), logins_folder=folder / LOGINS)
         yield server
     finally:
         server.stop()
@@ -95,14 +92,15 @@ def nats() -> Iterator[NatsServer]:
 def provisioned(nats: NatsServer) -> NatsServer:
     """A server with its streams and consumers."""
 
-    async def provision() -> None:
-        settings = BusSettings(url=nats.url, user=nats.user, password=nats.password)
-        bus = await Bus.connect(settings, name="test")
-        await bus.provision()
-        await bus.close()
-
-    asyncio.run(provision())
+    asyncio.run(provision(nats.settings))
     return nats
+
+
+@pytest.fixture
+def refused_connections() -> Iterator[None]:
+    """Collects what a refused test left, while its own filters (LEFT_OPEN) hold."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,9 @@ from libs.embedded.processes import free_port
 TEMPLATE = "migrated"
 MEMORY = Path("/dev/shm")  # noqa: S108  # the folders made there are of random names
 MEMORY_BYTES_MIN = 3 * 1024**3
+LOGINS = "logins"
 _numbers = count(1)
+_LOGINS: dict[str, Path] = {}
 
 
 @contextlib.contextmanager
@@ -39,13 +41,26 @@ def administer(server: PostgresServer, statement: str) -> None:
 
 
 def make_database(server: PostgresServer, *, template: str = TEMPLATE) -> str:
+    """Its owner's address. The roles of a migrated one find theirs by `logins_of`."""
     name = f"test_{next(_numbers)}"
     administer(server, f"create database {name} template {template}")
-    return server.url_of(name)
+    url = server.url_of(name)
+    if template == TEMPLATE:
+        _LOGINS[url] = server.folder / f"logins-{name}"
+        _LOGINS[url].mkdir()
+        for path in (server.folder / LOGINS).iterdir():
+            text = path.read_text().replace(f"/{TEMPLATE}", f"/{name}")
+            (_LOGINS[url] / path.name).write_text(text)
+    return url
+
+
+def logins_of(url: str) -> dict[str, str]:
+    """The setting with which each service signs in to a test's database as its own role."""
+    return {"DATABASE_LOGINS_FOLDER": str(_LOGINS[url])} if url in _LOGINS else {}
 
 
 def make_nats(folder: Path) -> NatsServer:
-    server = NatsServer(folder=folder, port=free_port(), user="tests", password="of-the-tests")
+    server = NatsServer(folder=folder, port=free_port())
     server.start()
     server.wait()
     return server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +14,8 @@ from nats.js.api import ConsumerConfig, StreamConfig
 
 from libs.common.bus import Bus, BusError, Delivery
 from libs.common.contracts import IntentApproved, IntentBlocked, OrderIntended, PlanMade
+from libs.common.nkey_files import make_seeds, read_seed, seed_path
 from libs.common.runtime import EXIT_BROKEN_PROMISE
-from libs.common.settings import BusSettings
 from libs.common.signing import KeyPair
 from libs.common.topology import CONSUMERS, RISK_INTENTS, STREAMS
 from libs.embedded.nats import NatsServer
@@ -149,33 +150,40 @@ def test_services_started_before_the_streams_say_what_to_run(
 
 
 async def test_publishing_before_the_streams_says_what_to_run(nats: NatsServer) -> None:
-    settings = BusSettings(url=nats.url, user=nats.user, password=nats.password)
-    bus = await Bus.connect(settings, name="early")
+    bus = await Bus.connect(nats.settings, account="market")
     with pytest.raises(BusError, match=r"no stream takes market.portfolio; run .*provision"):
         await bus.publish(portfolio(), patience_seconds=0.3)
     await bus.close()
 
 
-def test_a_wrong_password_ends_the_process_with_one_line(
-    nats: NatsServer, database_url: str, keys: KeyPair, process: Callable[..., Process]
+def test_a_wrong_key_ends_the_process_with_one_line(
+    nats: NatsServer,
+    database_url: str,
+    keys: KeyPair,
+    process: Callable[..., Process],
+    tmp_path: Path,
 ) -> None:
-    environ = base_environ(nats, database_url, keys) | {"NATS_PASSWORD": "wrong-password"}
+    make_seeds(tmp_path, ["planner"])
+    environ = base_environ(nats, database_url, keys) | {"NATS_SEEDS_FOLDER": str(tmp_path)}
     planner = process("planner", environ)
     assert planner.status() == EXIT_BROKEN_PROMISE
     words = End(EXIT_BROKEN_PROMISE, planner.log).last_words
     assert words.startswith(f"NATS at {nats.url} refused planner: ")
-    assert "wrong-password" not in planner.log
+    assert read_seed(seed_path(tmp_path, "planner")) not in planner.log
 
 
 def test_without_nats_a_service_ends_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, keys: KeyPair, run_to_its_end: Callable[..., End]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_to_its_end: Callable[..., End]
 ) -> None:
+    make_seeds(tmp_path, ["planner"])
     monkeypatch.setitem(Bus.connect.__func__.__kwdefaults__, "patience_seconds", 0.5)  # type: ignore[attr-defined]
     url = f"nats://127.0.0.1:{free_port()}"
-    end = run_to_its_end("planner", {"NATS_URL": url, "WHEEL_UNIVERSE": "KO"})
+    end = run_to_its_end(
+        "planner", {"NATS_URL": url, "WHEEL_UNIVERSE": "KO", "NATS_SEEDS_FOLDER": str(tmp_path)}
+    )
     assert end.status == 1
     assert end.last_words.startswith(f"no NATS server at {url} after ")
-    assert end.last_words.endswith("start it or correct NATS_URL")
+    assert end.last_words.endswith("start it or correct NATS_URL, and NATS_TLS_CA if it speaks TLS")
 
 
 # --- a server that dies ------------------------------------------------------------------------
@@ -190,8 +198,7 @@ async def test_a_killed_server_loses_nothing_that_it_acknowledged(world: World) 
         handled.append(message.message_id)
         await delivery.ack()
 
-    settings = BusSettings(url=world.nats.url, user=world.nats.user, password=world.nats.password)
-    reader = await Bus.connect(settings, name="reader")
+    reader = await Bus.connect(world.nats.settings, account="risk")
     consuming = asyncio.create_task(reader.consume(RISK_INTENTS, handle))
     acknowledged: list[str] = []
 

@@ -39,5 +39,5 @@ async def test_what_is_held_is_closed_and_nothing_is_opened_meanwhile(
     assert [(i.symbol, i.qty) for i in sold] == [("KO", 130)]
     stops = [o for o in running.get("/v2/orders", status="all") if o["type"] == "trailing_stop"]
     assert {o["status"] for o in stops} == {"canceled"}
-    standing = standing_of({"bus": await BusTradingLog(world.bus).read()})
+    standing = standing_of({"bus": await BusTradingLog(await world.bus.of("operator")).read()})
     assert standing.flattening, "it holds until somebody resumes"

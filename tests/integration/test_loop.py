@@ -141,7 +141,11 @@ def all_decided(world: World) -> bool:
         "select i from (select jsonb_array_elements_text(payload_json->'intent_ids') as i"
         " from plans) p where i not in (select id from order_intents where status<>'pending_new')"
     )
-    return not waiting
+    planned = world.rows(
+        "select jsonb_array_elements_text(payload_json->'intent_ids') as id from plans"
+    )
+    said = {intent.message_id for intent in world.of(OrderIntended)}
+    return not waiting and said <= {row["id"] for row in planned}  # a plan follows its intents
 
 
 async def tick_now(world: World) -> MarketTicked:

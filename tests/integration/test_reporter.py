@@ -52,9 +52,13 @@ async def tell_the_time(world: World, now: dt.datetime) -> None:
     await world.bus.publish(beat)
 
 
+def at(discord: Discord) -> dict[str, str]:
+    place = discord.hook.split("/")[2]
+    return {"DISCORD_WEBHOOK_URL": discord.hook, "WEBHOOK_HOST": place}
+
+
 async def reporter(world: World, discord: Discord | None) -> Room:
-    hook = {"DISCORD_WEBHOOK_URL": discord.hook} if discord else {}
-    room = await world.room("reporter", **hook)
+    room = await world.room("reporter", **(at(discord) if discord else {}))
     await tell_the_time(world, DUE)
     return room
 
@@ -82,7 +86,7 @@ async def test_the_report_is_posted_once_also_after_a_restart(
 
 async def test_before_its_time_nothing_is_posted(world: World, discord: Discord) -> None:
     keep_books(world)
-    room = await world.room("reporter", DISCORD_WEBHOOK_URL=discord.hook)
+    room = await world.room("reporter", **at(discord))
     await tell_the_time(world, DUE - dt.timedelta(minutes=2))
     await until(lambda: room.context.market_now is not None, "the time to be known")
     assert discord.posts == []

@@ -193,7 +193,7 @@ async def test_an_approval_sent_again_makes_no_second_order(world: World, broker
     genuine = approval(put_intent(1), world.keys)
     await world.bus.publish(genuine)
     await executed(world)
-    await world.raw.jetstream().publish(genuine.subject, msgspec.json.encode(genuine))
+    await world.bus.publish_raw(genuine.subject, msgspec.json.encode(genuine))
     other = approval(put_intent(1, strike="50"), world.keys, message_id="other", nonce="b")
     await world.bus.publish(other)
     await until(lambda: world.alerts("approval"), "the second approval to be told of")

@@ -48,7 +48,7 @@ def without_bus(world: World) -> Settings:
 
 
 def without_database(world: World) -> Settings:
-    return operator(world, DATABASE_URL=f"postgresql://x:y@{NOWHERE}/z")
+    return operator(world, DATABASE_URL=f"postgresql://x:y@{NOWHERE}/z", DATABASE_LOGINS_FOLDER="")
 
 
 async def halt(settings: Settings, why: str = "a test") -> Word:
@@ -194,7 +194,7 @@ async def test_without_either_nothing_is_said_and_the_operator_is_told_what_to_d
     world: World,
 ) -> None:
     deaf = operator(
-        world, NATS_URL=f"nats://{NOWHERE}", DATABASE_URL=f"postgresql://x:y@{NOWHERE}/z"
+        world, NATS_URL=f"nats://{NOWHERE}", DATABASE_URL=f"postgresql://x:y@{NOWHERE}/z", DATABASE_LOGINS_FOLDER=""
     )
     with pytest.raises(TradingError, match=r"nothing was said(.|\n)*Stop the executor process"):
         await halt(deaf)

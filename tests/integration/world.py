@@ -21,27 +21,32 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nats
 import psycopg
 import requests
 from nats.aio.client import Client
 from psycopg.rows import dict_row
 
 from libs.common.bus import Bus
+from libs.common.bus_accounts import PROVISION
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import AlertRaised, Message, OrderChanged
 from libs.common.runtime import Context
-from libs.common.settings import BusSettings, Settings
+from libs.common.settings import Settings
 from libs.common.settings_sources import load_settings
 from libs.common.signing import KeyPair
 from libs.embedded.nats import NatsServer
 from services.exchange.service import ExchangeConfig, serve
 from tests.conformity.served import KEY, SECRET
+from tests.integration.servers import logins_of
+from tests.integration.voices import Voices, raw_client
 
 PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 0.02
 THREADS = 8
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+
+LEFT_OPEN = "ignore::ResourceWarning"
+"""nats-py leaves a connection that was refused for the system to close."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 T = TypeVar("T")
@@ -57,9 +62,9 @@ def base_environ(nats: NatsServer, database_url: str, keys: KeyPair) -> dict[str
         "BOT_MODE": "live",
         "ALPACA_ENV": "sim",
         "NATS_URL": nats.url,
-        "NATS_USER": nats.user,
-        "NATS_PASSWORD": nats.password,
+        "NATS_SEEDS_FOLDER": str(nats.seeds_folder),
         "DATABASE_URL": database_url,
+        **logins_of(database_url),
         "RISK_SIGNING_KEY": keys.private,
         "RISK_VERIFY_KEY": keys.public,
         "WHEEL_UNIVERSE": "KO",
@@ -102,7 +107,7 @@ class Room:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        bus = await Bus.connect(self.settings.bus, name=self.name)
+        bus = await Bus.connect(self.settings.bus, account=self.name)
         self.context = Context(self.name, self.settings, bus)
         module = importlib.import_module(f"services.{self.name}.service")
         self.service = getattr(module, f"{self.name.capitalize()}Service")(self.context)
@@ -177,19 +182,16 @@ class World:
         self.environ = base_environ(nats, database_url, keys)
         self.messages: list[Message] = []
         """Everything the streams took in since the world began, in their order."""
-        self.bus: Bus
+        self.bus = Voices(nats)
         self.raw: Client
+        """The provisioner's, for looking at streams and consumers."""
         self._rooms: list[Room] = []
 
     async def open(self) -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-        settings = BusSettings(url=self.nats.url, user=self.nats.user, password=self.nats.password)
-        self.bus = await Bus.connect(settings, name="test")
         await self.bus.provision()
         await self.bus.watch("feed.>", self._on_message)
-        self.raw = await nats.connect(
-            self.nats.url, user=self.nats.user, password=self.nats.password
-        )
+        self.raw = await raw_client(self.nats, PROVISION)
 
     def _on_message(self, subject: str, payload: bytes) -> None:
         with contextlib.suppress(UndecodableError):
@@ -236,7 +238,7 @@ class World:
         return [o.status for o in self.of(OrderChanged) if o.intent_id == intent_id]
 
     async def poison(self, subject: str, payload: bytes) -> None:
-        await self.raw.jetstream().publish(subject, payload)
+        await self.bus.publish_raw(subject, payload)
 
     # --- what was written ----------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.common.nkey_files import make_seeds
 from libs.common.runtime import SUPERVISOR_PID
 from libs.common.settings_sources import load_settings, require
 from libs.common.settings_table import TABLE
@@ -133,6 +134,7 @@ def test_the_exchange_lists_what_is_planned_and_what_is_held() -> None:
 # --- secrets -----------------------------------------------------------------------------------
 
 EVERYTHING = {entry.variable: f"value of {entry.variable}" for entry in TABLE}
+OF_FOLDERS = {"NATS_NKEY_SEED", "DATABASE_URL"}
 FILES = {f"{entry.variable}_FILE": "path" for entry in TABLE if entry.secret}
 
 
@@ -140,11 +142,22 @@ FILES = {f"{entry.variable}_FILE": "path" for entry in TABLE if entry.secret}
 def test_a_service_is_given_its_own_secrets_and_nobody_elses(service: str) -> None:
     given = environ_for(service, EVERYTHING | FILES)
     for variable, owners in SECRETS_OF.items():
-        assert (variable in given) is (service in owners)
-        if f"{variable}_FILE" in FILES:
-            assert (f"{variable}_FILE" in given) is (service in owners)
+        file = f"{variable}_FILE"
+        if variable not in OF_FOLDERS:
+            assert ((variable in given), (file in given)) == ((service in owners),) * 2
+    seeds, logins = (EVERYTHING[f] for f in ("NATS_SEEDS_FOLDER", "DATABASE_LOGINS_FOLDER"))
+    assert given["NATS_NKEY_SEED_FILE"] == f"{seeds}/{service}.nk"
+    login = f"{logins}/{service}.url" if service in SECRETS_OF["DATABASE_URL"] else None
+    assert given.get("DATABASE_URL_FILE") == login
+    assert not OF_FOLDERS & set(given), "the addresses and keys of others"
     open_settings = {entry.variable for entry in TABLE if entry.variable not in SECRETS_OF}
-    assert open_settings <= set(given)
+    assert open_settings - {"NATS_SEEDS_FOLDER", "DATABASE_LOGINS_FOLDER"} <= set(given)
+
+
+def test_without_logins_who_keeps_books_has_the_address_it_was_given() -> None:
+    settings = {"DATABASE_URL": "postgresql://a:b@c/d"}
+    assert environ_for("executor", settings)["DATABASE_URL"] == settings["DATABASE_URL"]
+    assert "DATABASE_URL" not in environ_for("risk", settings)
 
 
 def test_who_may_know_what_is_written_here_too() -> None:
@@ -160,9 +173,8 @@ def test_who_may_know_what_is_written_here_too() -> None:
     }
 
 
-def test_every_secret_has_its_owners_but_the_bus_everyone_is_on() -> None:
-    secrets = {entry.variable for entry in TABLE if entry.secret}
-    assert secrets - set(SECRETS_OF) <= {"NATS_PASSWORD", "NATS_URL"}
+def test_every_secret_has_its_owners() -> None:
+    assert {entry.variable for entry in TABLE if entry.secret} == set(SECRETS_OF)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -170,8 +182,7 @@ def test_what_a_service_needs_it_is_given(service: str, tmp_path: Path) -> None:
     key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     environ = demo_environ(DemoPlan(), speed=1) | {
         "NATS_URL": "nats://127.0.0.1:4222",
-        "NATS_USER": "u",
-        "NATS_PASSWORD": "p",
+        "NATS_SEEDS_FOLDER": str(tmp_path),
         "DATABASE_URL": "postgresql://a:b@127.0.0.1/c",
         "ALPACA_API_KEY": "k",
         "ALPACA_SECRET_KEY": "s",
@@ -180,6 +191,7 @@ def test_what_a_service_needs_it_is_given(service: str, tmp_path: Path) -> None:
         "RISK_SIGNING_KEY": key,
         "RISK_VERIFY_KEY": key,
     }
+    make_seeds(tmp_path, SERVICES)
     given = environ_for(service, environ)
     settings = load_settings(given, env_file=None, cwd=tmp_path).settings
     assert require(settings, service) == []
@@ -202,3 +214,23 @@ def test_the_shells_own_secrets_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> 
 )  # fmt: skip
 def test_an_ending_is_said_in_words(status: int, words: str) -> None:
     assert ending(status) == words
+
+
+def test_fresh_clears_no_folder_of_others(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "thesis.txt").touch()
+    folder = StackFolder(tmp_path, "demo")
+    with pytest.raises(HomeError, match="holds something else"), folder.held(fresh=True):
+        pytest.fail("held")
+    assert (tmp_path / "demo" / "thesis.txt").exists()
+
+
+def test_fresh_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "demo.json").touch()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "demo").symlink_to(tmp_path / "elsewhere")
+    folder = StackFolder(tmp_path / "home", "demo")
+    with pytest.raises(HomeError), folder.held(fresh=True):
+        pytest.fail("held")
+    assert (tmp_path / "elsewhere" / "demo.json").exists()

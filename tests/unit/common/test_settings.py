@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from libs.common.contracts import AlpacaEnv, BotMode
 from libs.common.settings import Secret, Settings
+from libs.common.settings_entry import value_at
 from libs.common.settings_pages import env_example, markdown
 from libs.common.settings_rules import broken_rules
 from libs.common.settings_sources import (
@@ -21,10 +23,12 @@ from libs.common.settings_sources import (
     require,
     resolved_rows,
 )
-from libs.common.settings_table import BY_PATH, BY_VARIABLE, TABLE, value_at
+from libs.common.settings_table import BY_PATH, BY_VARIABLE, TABLE
+from libs.common.small_files import SMALL_BYTES_MAX
 
 ROOT = Path(__file__).parents[3]
 KEY = base64.b64encode(bytes(range(32))).decode()
+SEED = "SUA" + 55 * "B"
 HIDDEN = "hunter2-very-secret-0123456789"
 
 
@@ -72,8 +76,8 @@ def test_a_variable_set_to_nothing_is_not_set_and_hides_the_file(tmp_path: Path)
 
 
 def test_dollar_signs_in_the_file_are_taken_as_they_stand(tmp_path: Path) -> None:
-    loaded = load(tmp_path, {"HOME": "/root"}, "NATS_USER=bot\nNATS_PASSWORD=a${HOME}b\n")
-    assert loaded.settings.bus.password == "a${HOME}b"
+    loaded = load(tmp_path, {"HOME": "/root"}, "ALPACA_SECRET_KEY=a${HOME}b\n")
+    assert loaded.settings.alpaca.secret_key == "a${HOME}b"
 
 
 def test_values_get_their_types(tmp_path: Path) -> None:
@@ -144,8 +148,8 @@ def test_a_secrets_file_that_is_of_no_use_is_an_error(
 ) -> None:
     if content is not None:
         (tmp_path / "key").write_bytes(content)
-    [line] = complaints(tmp_path, {"NATS_PASSWORD_FILE": "key", "NATS_USER": "bot"})[:1]
-    assert line.startswith("NATS_PASSWORD_FILE names a file that")
+    [line] = complaints(tmp_path, {"ALPACA_SECRET_KEY_FILE": "key"})
+    assert line.startswith("ALPACA_SECRET_KEY_FILE names a file that")
 
 
 SECRETS = [entry.variable for entry in TABLE if entry.secret]
@@ -175,8 +179,7 @@ def test_settings_do_not_print_their_secrets(tmp_path: Path) -> None:
     environ = {
         "ALPACA_API_KEY": HIDDEN,
         "ALPACA_SECRET_KEY": HIDDEN,
-        "NATS_USER": "bot",
-        "NATS_PASSWORD": HIDDEN,
+        "NATS_NKEY_SEED": SEED,
         "DATABASE_URL": f"postgresql://bot:{HIDDEN}@db/bot",
         "RISK_SIGNING_KEY": KEY,
         "DISCORD_WEBHOOK_URL": f"https://discord.com/api/webhooks/1/{HIDDEN}",
@@ -186,6 +189,7 @@ def test_settings_do_not_print_their_secrets(tmp_path: Path) -> None:
     printed = repr(loaded) + "".join(row.value_text for row in resolved_rows(loaded))
     assert HIDDEN not in printed
     assert KEY not in printed
+    assert SEED not in printed
 
 
 def test_a_secret_is_an_ordinary_text_but_for_its_repr() -> None:
@@ -254,7 +258,10 @@ def test_all_errors_are_told_at_once_each_with_variable_value_and_what_is_allowe
         ("ALPACA_SECRET_KEY", "two\nlines"),
         ("RISK_SIGNING_KEY", "AAAA"),
         ("RISK_VERIFY_KEY", "*" * 44),
-        ("DISCORD_WEBHOOK_URL", "http://discord.com/api/webhooks/1/x"),
+        ("DISCORD_WEBHOOK_URL", "https://me:word@discord.com/api/webhooks/1/x"),
+        ("WEBHOOK_HOST", "http://relay"),
+        ("WEBHOOK_HOST", "relay/path"),
+        ("WEBHOOK_HOST", "me@relay"),
         ("WHEEL_ENABLED", "maybe"),
         ("LOG_LEVEL", "loud"),
     ],
@@ -264,13 +271,6 @@ def test_a_wrong_value_is_refused_by_name(tmp_path: Path, variable: str, text: s
     assert line.startswith(f"{variable} is ")
     assert "allowed: " in line
     assert len(line) < 300
-
-
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8080/hook", "http://localhost/hook", "http://[::1]:9/hook"]
-)
-def test_a_webhook_of_this_machine_needs_no_encryption(tmp_path: Path, url: str) -> None:
-    assert load(tmp_path, {"DISCORD_WEBHOOK_URL": url}).settings.report.discord_webhook_url == url
 
 
 # --- rules between variables -------------------------------------------------------------------
@@ -323,12 +323,33 @@ def test_a_rule_is_silent_while_one_of_its_variables_is_wrong_anyway(tmp_path: P
     assert line.startswith("ALPACA_ENV")
 
 
-@pytest.mark.parametrize("lonely", ["NATS_USER", "NATS_PASSWORD"])
-def test_user_and_password_come_together(tmp_path: Path, lonely: str) -> None:
-    [line] = complaints(tmp_path, {lonely: HIDDEN})
-    assert "NATS_USER" in line
-    assert "NATS_PASSWORD" in line
-    assert HIDDEN not in line
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://discord.com/api/webhooks/1/x",
+        "https://discord.com.example/api/webhooks/1/x",
+        "https://discord.com:8443/api/webhooks/1/x",
+        "https://evil.example/discord.com",
+        "https://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1:8080/hook",
+        "https://localhost/hook",
+        "https://[::1]/hook",
+    ],
+)
+def test_a_webhook_points_to_discord_or_the_place_that_was_named(tmp_path: Path, url: str) -> None:
+    [line] = complaints(tmp_path, {"DISCORD_WEBHOOK_URL": url})
+    assert line.startswith("DISCORD_WEBHOOK_URL does not point to Discord")
+    assert url not in line
+    place = url.split("/")[2]
+    named = {"DISCORD_WEBHOOK_URL": url, "WEBHOOK_HOST": place}
+    assert load(tmp_path, named).settings.report.discord_webhook_url == url
+    [line] = complaints(tmp_path, named | {"WEBHOOK_HOST": "relay.example"})
+    assert "the two agreeing" in line
+
+
+def test_discords_own_hosts_are_its_own(tmp_path: Path) -> None:
+    for host in ("discord.com", "discordapp.com", "ptb.discord.com"):
+        load(tmp_path, {"DISCORD_WEBHOOK_URL": f"https://{host}/api/webhooks/1/x"})
 
 
 def test_the_defaults_break_no_rule() -> None:
@@ -371,6 +392,41 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
             load_settings({}, env_file=Path(name), cwd=tmp_path)
 
 
+# --- paths that are no files -------------------------------------------------------------------
+
+
+@pytest.fixture(params=["/dev/zero", "pipe", "folder", "large", "a\x00b", "/proc/self/mem"])
+def trick(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A path that would hang a reader, or fill its memory, or raise something unforeseen."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "large").write_bytes(b"x" * (SMALL_BYTES_MAX + 1))
+    return str(request.param)
+
+
+@pytest.mark.parametrize("variable", ["SYMBOL_OVERRIDES", *(f"{name}_FILE" for name in SECRETS)])
+def test_a_path_that_is_no_plain_file_is_an_error_at_once(
+    tmp_path: Path, variable: str, trick: str
+) -> None:
+    [line] = complaints(tmp_path, {variable: trick})
+    assert line.startswith(variable)
+
+
+def test_an_env_file_that_never_ends_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings({}, env_file=Path("/dev/zero"), cwd=tmp_path)
+
+
+def test_a_file_of_others_shows_nothing_of_itself(tmp_path: Path) -> None:
+    """`SYMBOL_OVERRIDES=../.env`, or a key's file where another belongs."""
+    (tmp_path / "secrets").write_text(f'ALPACA_SECRET_KEY="{HIDDEN}"\nNATS={HIDDEN}\n')
+    for variable in ("SYMBOL_OVERRIDES", "NATS_NKEY_SEED_FILE", "DATABASE_URL_FILE"):
+        lines = complaints(tmp_path, {variable: "./x/../secrets"})
+        assert lines
+        assert HIDDEN not in "".join(lines)
+        (tmp_path / "x").mkdir(exist_ok=True)
+
+
 # --- what a service needs ----------------------------------------------------------------------
 
 
@@ -380,23 +436,40 @@ def test_each_service_asks_for_what_it_needs_and_no_more(tmp_path: Path) -> None
 
     nothing = Settings()
     keys = ["ALPACA_API_KEY", "ALPACA_SECRET_KEY"]
-    assert missing("market", nothing) == [*keys, "NATS_URL"]
-    assert missing("planner", nothing) == ["NATS_URL"]
-    assert missing("risk", nothing) == ["NATS_URL", "RISK_SIGNING_KEY"]
-    assert missing("executor", nothing) == ["NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
+    assert missing("market", nothing) == [*keys, "NATS_URL", "NATS_NKEY_SEED"]
+    assert missing("planner", nothing) == ["NATS_URL", "NATS_NKEY_SEED"]
+    assert missing("risk", nothing) == ["NATS_URL", "NATS_NKEY_SEED", "RISK_SIGNING_KEY"]
+    assert missing("executor", nothing) == [
+        "NATS_URL",
+        "NATS_NKEY_SEED",
+        "DATABASE_URL",
+        "RISK_VERIFY_KEY",
+    ]
     live = load(tmp_path, {"BOT_MODE": "live"}).settings
-    assert missing("executor", live) == [*keys, "NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
-    assert missing("reporter", nothing) == ["NATS_URL", "DATABASE_URL"]
+    assert missing("executor", live) == [
+        *keys,
+        "NATS_URL",
+        "NATS_NKEY_SEED",
+        "DATABASE_URL",
+        "RISK_VERIFY_KEY",
+    ]
+    assert missing("reporter", nothing) == ["NATS_URL", "NATS_NKEY_SEED", "DATABASE_URL"]
     assert missing("exchange", nothing) == []
     simulated = load(tmp_path, {"ALPACA_ENV": "sim"}).settings
     assert missing("market", simulated)[2:4] == ["ALPACA_BASE_URL", "ALPACA_DATA_URL"]
-    assert missing("executor", simulated) == ["NATS_URL", "DATABASE_URL", "RISK_VERIFY_KEY"]
+    assert missing("executor", simulated) == [
+        "NATS_URL",
+        "NATS_NKEY_SEED",
+        "DATABASE_URL",
+        "RISK_VERIFY_KEY",
+    ]
     complete = load(
         tmp_path,
         {
             "ALPACA_API_KEY": "PK",
             "ALPACA_SECRET_KEY": "s",
             "NATS_URL": "nats://localhost:4222",
+            "NATS_NKEY_SEED": SEED,
             "DATABASE_URL": "postgresql://a:b@c/d",
             "RISK_SIGNING_KEY": KEY,
             "RISK_VERIFY_KEY": KEY,

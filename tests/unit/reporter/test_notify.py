@@ -12,10 +12,18 @@ from typing import Any
 
 import pytest
 
-from services.reporter.notify import Outcome, post
+from services.reporter import notify
+from services.reporter.notify import Outcome, PostResult, leads_inside
 
 TOKEN = "s3cr3t-webhook-t0ken"
 PAYLOAD = {"content": "hello", "allowed_mentions": {"parse": []}}
+
+
+def post(url: str, payload: dict[str, Any], *, timeout: float) -> PostResult:
+    """To the one place inside that the operator named."""
+    place = url.partition("//")[2].partition("/")[0]
+    return notify.post(url, payload, timeout=timeout, own_host=place)
+
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -178,3 +186,48 @@ def test_the_address_is_in_no_log_and_no_result(
         results.append(post(f"nonsense/{TOKEN}", PAYLOAD, timeout=5))
     assert TOKEN not in caplog.text
     assert TOKEN not in repr(results)
+
+
+# --- where it may not point ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "10.0.0.5",
+        "172.16.3.4",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104
+        "[::1]",
+        "[fe80::1]",
+        "[fd00::1]",
+        "[::ffff:10.0.0.5]",
+        "2130706433",
+        "0x7f.1",
+        "224.0.0.1",
+    ],
+)
+def test_an_address_inside_is_not_called(host: str) -> None:
+    url = f"https://{host}/api/webhooks/1/{TOKEN}"
+    assert leads_inside(url)
+    result = notify.post(url, PAYLOAD, timeout=0.2)
+    assert result.outcome is Outcome.REFUSED
+    assert result.detail == "the webhook's host is an address inside a network"
+
+
+def test_an_address_of_the_internet_may_be_called() -> None:
+    assert not leads_inside("https://8.8.8.8/x")
+    assert not leads_inside("https://[2001:4860:4860::8888]/x")
+    assert not leads_inside("https://[half an address/x")
+
+
+def test_a_hook_inside_is_called_only_where_it_was_named(hook: Hook) -> None:
+    assert notify.post(hook.url, PAYLOAD, timeout=5).outcome is Outcome.REFUSED
+    elsewhere = notify.post(hook.url, PAYLOAD, timeout=5, own_host="127.0.0.1:1")
+    assert elsewhere.outcome is Outcome.REFUSED
+    assert hook.received == []
+    assert post(hook.url, PAYLOAD, timeout=5).outcome is Outcome.SENT
