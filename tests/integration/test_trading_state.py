@@ -194,7 +194,10 @@ async def test_without_either_nothing_is_said_and_the_operator_is_told_what_to_d
     world: World,
 ) -> None:
     deaf = operator(
-        world, NATS_URL=f"nats://{NOWHERE}", DATABASE_URL=f"postgresql://x:y@{NOWHERE}/z", DATABASE_LOGINS_FOLDER=""
+        world,
+        NATS_URL=f"nats://{NOWHERE}",
+        DATABASE_URL=f"postgresql://x:y@{NOWHERE}/z",
+        DATABASE_LOGINS_FOLDER="",
     )
     with pytest.raises(TradingError, match=r"nothing was said(.|\n)*Stop the executor process"):
         await halt(deaf)
