@@ -34,7 +34,10 @@ ENDPOINTS: list[Endpoint] = [
 ]
 LONG = "9" * 400
 NOT_ASCII = "\u0663\u00e4"
-NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999999", LONG, NOT_ASCII, "abc", "1,5", "0x10", "- 1"]
+NUMBERS = [
+    "NaN", "Infinity", "-Infinity", "1e999999", "1e99999999", "-9e9999999999", LONG, NOT_ASCII,
+    "abc", "1,5", "0x10", "- 1", "1_000", "\uff11\uff12",
+]  # fmt: skip
 BAD_TEXTS: dict[str, list[str]] = {
     "whole": ["0", "-1", "1.5", "1e3", "true", *NUMBERS],
     "number": ["--1", "true", *NUMBERS],
