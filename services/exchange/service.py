@@ -85,6 +85,7 @@ class Running:
             "source": without_keys(config.source),
         }
         self.routes = all_routes()
+        self._standing: float | None = time.monotonic()
         found = self._load()
         self.venue = self._venue(market, found[0] if found else None)
         self.face = Face(
@@ -97,7 +98,12 @@ class Running:
             self._restore(*found)
         else:
             self._open_accounts()
+        self._standing = None
         self.streams = Streams(self.venue, config.streams, open_tap=taps(self.venue.faults))
+
+    def _wall_seconds(self) -> float:
+        """While the journal is played the wall's clock stands: the times are the journal's."""
+        return time.monotonic() if self._standing is None else self._standing
 
     def _load(self) -> tuple[SavedState, list[Entry]] | None:
         try:
@@ -120,7 +126,7 @@ class Running:
             market=market,
             clock=clock,
             terms=config.terms,
-            elapsed_seconds=time.monotonic,
+            elapsed_seconds=self._wall_seconds,
             waiting=config.wait_for_client,
         )
 
