@@ -429,3 +429,24 @@ def test_what_no_arithmetic_survives_is_refused(
     good = GOOD_BODIES["NewAccount"] if path == "accounts" else {}
     assert_refused(exchange.ask("POST", f"/sim/{path}", json=good | body), name, body)
     assert world(exchange) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/assets/BTC%2FUSD"),
+        ("GET", "/v2/positions/BTC%2fUSD"),
+        ("POST", "/v2/positions/KO%2Fexercise"),
+        ("GET", "/v2/account%2Factivities"),
+        ("GET", "/v2/orders/..%2F..%2Fsim%2Fstate"),
+        ("DELETE", "/v2%2Forders"),
+        ("POST", "/sim/accounts%2Fspare/reset"),
+    ],
+)
+def test_an_encoded_slash_leads_to_no_other_endpoint(
+    exchange: Served, method: str, path: str
+) -> None:
+    before = world(exchange)
+    answer = exchange.ask(method, path)
+    assert (answer.status_code, wrong_error(answer.json())) == (404, [])
+    assert world(exchange) == before
