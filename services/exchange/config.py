@@ -16,6 +16,10 @@ from services.exchange.terms import Terms
 CONFIG_VARIABLE = "EXCHANGE_CONFIG"
 CLOSES_FILE = "stock_closes_1990_2022.csv.gz"
 CASH_MAX = Decimal(10**12)
+# Of what an account begins with; beyond, its worth would have more digits than Decimal keeps.
+QTY_MAX = Decimal(10**9)
+QTY_DECIMALS_MAX = 9
+PRICE_MAX = Decimal(10**6)
 LEVEL_MAX = 3
 KEY_LENGTH_MAX = 128
 
@@ -138,10 +142,16 @@ def _figures_trouble(account: AccountConfig) -> str | None:
         return f"options_level {account.options_level} must be 0 to {LEVEL_MAX}"
     for symbol, holding in account.positions.items():
         price = holding.avg_entry_price
-        if not holding.qty.is_finite() or holding.qty == 0:
-            return f"position {symbol}: qty must be a number other than 0"
-        if price is not None and not (price.is_finite() and price >= 0):
-            return f"position {symbol}: avg_entry_price must be 0 or more"
+        if (
+            not holding.qty.is_finite()
+            or holding.qty == 0
+            or not -QTY_MAX <= holding.qty <= QTY_MAX
+        ):
+            return f"position {symbol}: qty must be other than 0, at most {QTY_MAX} either way"
+        if holding.qty != round(holding.qty, QTY_DECIMALS_MAX):
+            return f"position {symbol}: qty has more than {QTY_DECIMALS_MAX} decimals"
+        if price is not None and not (price.is_finite() and 0 <= price <= PRICE_MAX):
+            return f"position {symbol}: avg_entry_price must be 0 to {PRICE_MAX}"
     return None
 
 

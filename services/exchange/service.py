@@ -85,6 +85,7 @@ class Running:
             "source": without_keys(config.source),
         }
         self.routes = all_routes()
+        self._standing: float | None = time.monotonic()
         found = self._load()
         self.venue = self._venue(market, found[0] if found else None)
         self.face = Face(
@@ -97,7 +98,12 @@ class Running:
             self._restore(*found)
         else:
             self._open_accounts()
+        self._standing = None
         self.streams = Streams(self.venue, config.streams, open_tap=taps(self.venue.faults))
+
+    def _wall_seconds(self) -> float:
+        """While the journal is played the wall's clock stands: the times are the journal's."""
+        return time.monotonic() if self._standing is None else self._standing
 
     def _load(self) -> tuple[SavedState, list[Entry]] | None:
         try:
@@ -120,7 +126,7 @@ class Running:
             market=market,
             clock=clock,
             terms=config.terms,
-            elapsed_seconds=time.monotonic,
+            elapsed_seconds=self._wall_seconds,
             waiting=config.wait_for_client,
         )
 
@@ -228,7 +234,9 @@ async def serve_running(
     on_ready: Callable[[int], None] = lambda _port: None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """As `serve`, of an exchange that was made already."""
+    """As `serve`, of an exchange that was made already. Raises ExchangeError also when it ends
+    without having been told to: a market that stands still, or a server that does not answer, must
+    not look like an exchange that was stopped."""
     config = running.config
     listener = _listen(config.host, config.port)
     try:
@@ -258,19 +266,27 @@ async def serve_running(
     stop = stop or asyncio.Event()
     with _stop_on_signals(stop):
         tasks = [
-            asyncio.create_task(server.serve([listener])),
-            asyncio.create_task(_step_forever(running)),
+            asyncio.create_task(server.serve([listener]), name="the server"),
+            asyncio.create_task(_step_forever(running), name="the market"),
         ]
         ending = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([ending, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            failure = None if stop.is_set() else _failure(tasks)
         finally:
             server.should_exit = True
             running.streams.close()
             await _end(tasks, ending)
             listener.close()
-            running.save()
-            running.close()
+            try:
+                # Books that could not be played on are left as they were kept: a snapshot taken in
+                # the middle of it would be the only one.
+                if not _broke(tasks[1]):
+                    running.save()
+            finally:
+                running.close()
+        if failure is not None:
+            raise failure
 
 
 def _market(config: ExchangeConfig) -> Market:
@@ -354,6 +370,22 @@ def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for signum in handled:
             loop.remove_signal_handler(signum)
+
+
+def _failure(tasks: list[asyncio.Task[None]]) -> ExchangeError | None:
+    """Of the first of these tasks that is over, though none should be."""
+    over = next((task for task in tasks if task.done()), None)
+    if over is None:
+        return None
+    cause = None if over.cancelled() else over.exception()
+    _log.error("%s stopped", over.get_name(), exc_info=cause)
+    failure = ExchangeError(f"{over.get_name()} stopped by an error: {cause!r}")
+    failure.__cause__ = cause
+    return failure
+
+
+def _broke(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
 
 
 async def _end(tasks: list[asyncio.Task[None]], ending: asyncio.Task[Any]) -> None:

@@ -8,8 +8,10 @@ so that a kill leaves the old one or the new one; its `sequence` says which line
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -64,12 +66,15 @@ class StateFile:
         self._journal: Any = None
         self._lines = 0
         self._torn = False
+        self._lock: int | None = None
         self.sequence = 0
 
     def load(self, world: dict[str, Any]) -> tuple[SavedState, list[Entry]] | None:
-        """The snapshot and the entries after it, or None when there is none. Raises StateError."""
+        """The snapshot and the entries after it, or None when there is none. From here until
+        `close` no other process may use them. Raises StateError."""
         if self._path is None or self._journal_path is None:
             return None
+        self._take(self._path)
         try:
             saved = msgspec.json.decode(self._path.read_bytes(), type=SavedState)
         except FileNotFoundError:
@@ -89,6 +94,28 @@ class StateFile:
         entries = [e for e in _entries(self._journal_path) if e.n > saved.sequence]
         self.sequence = entries[-1].n if entries else saved.sequence
         return saved, entries
+
+    def _take(self, path: Path) -> None:
+        """Two exchanges on one file would each overwrite what the other answered for.
+
+        The kernel's lock goes with its process, however that ends; the file that bears it stays.
+        A file of its own, for snapshots are replaced, and closing a journal would end its lock.
+        """
+        if path.is_dir() or not path.parent.is_dir():
+            return  # reading or writing it says what is wrong
+        beside = path.with_name(path.name + ".lock")
+        try:
+            self._lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, b"%d" % os.getpid(), 0)
+        except BlockingIOError:
+            raise StateError(
+                f"exchange state {path} is in use by another exchange (process {_owner(beside)}); "
+                "end that one, or choose another file"
+            ) from None
+        except OSError as error:
+            raise StateError(f"exchange state {path} cannot be locked: {error}") from None
 
     def append(self, entry: Entry) -> None:
         """Write a line of the journal; raises OSError, and then only a snapshot helps."""
@@ -115,14 +142,28 @@ class StateFile:
         temporary = self._path.with_name(self._path.name + ".new")
         temporary.write_bytes(msgspec.json.encode(state))
         os.replace(temporary, self._path)
-        self.close()
+        self._close_journal()
         self._journal = self._journal_path.open("wb", buffering=0)
         self._lines, self._torn = 0, False
 
     def close(self) -> None:
+        """The files are left to others."""
+        self._close_journal()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _close_journal(self) -> None:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+
+
+def _owner(lock: Path) -> str:
+    """The process id that the lock's holder wrote down."""
+    with contextlib.suppress(OSError, UnicodeError):
+        return lock.read_text() or "unknown"
+    return "unknown"
 
 
 def _entries(path: Path) -> list[Entry]:

@@ -34,7 +34,10 @@ ENDPOINTS: list[Endpoint] = [
 ]
 LONG = "9" * 400
 NOT_ASCII = "\u0663\u00e4"
-NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999999", LONG, NOT_ASCII, "abc", "1,5", "0x10", "- 1"]
+NUMBERS = [
+    "NaN", "Infinity", "-Infinity", "1e999999", "1e99999999", "-9e9999999999", LONG, NOT_ASCII,
+    "abc", "1,5", "0x10", "- 1", "1_000", "\uff11\uff12",
+]  # fmt: skip
 BAD_TEXTS: dict[str, list[str]] = {
     "whole": ["0", "-1", "1.5", "1e3", "true", *NUMBERS],
     "number": ["--1", "true", *NUMBERS],
@@ -400,3 +403,50 @@ def test_all_these_answers_were_within_the_documents(exchange: Served) -> None:
     """Last of all: what the recorder noted of the tests before."""
     exchange.get("/v2/clock")
     assert dict(RECORDER.wrong) == {}
+
+
+# --- what only /sim takes ----------------------------------------------------------------------
+
+ENORMOUS: list[tuple[str, dict[str, Any], str]] = [
+    ("accounts", {"positions": {"KO": {"qty": "1e300"}}}, "qty"),
+    ("accounts", {"positions": {"KO": {"qty": "-1e300"}}}, "qty"),
+    ("accounts", {"positions": {"KO": {"qty": "1e-30"}}}, "qty"),
+    ("accounts", {"positions": {"KO": {"qty": "NaN"}}}, "qty"),
+    ("accounts", {"positions": {"KO": {"qty": 1, "avg_entry_price": "1e999999"}}}, "avg_entry"),
+    ("accounts", {"cash": "1e99999999"}, "cash"),
+    ("step", {"to": "9999-12-31T23:59:59-12:00"}, "to"),
+    ("step", {"to": "0001-01-01T00:00:00+12:00"}, "to"),
+    ("corporate-actions", GOOD_BODIES["NewAction"] | {"ex_date": "9999-12-31"}, "ex_date"),
+    ("corporate-actions", GOOD_BODIES["NewAction"] | {"ex_date": "0001-01-01"}, "ex_date"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "name"), ENORMOUS, ids=lambda value: str(value)[:60])
+def test_what_no_arithmetic_survives_is_refused(
+    exchange: Served, path: str, body: dict[str, Any], name: str
+) -> None:
+    before = world(exchange)
+    good = GOOD_BODIES["NewAccount"] if path == "accounts" else {}
+    assert_refused(exchange.ask("POST", f"/sim/{path}", json=good | body), name, body)
+    assert world(exchange) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/assets/BTC%2FUSD"),
+        ("GET", "/v2/positions/BTC%2fUSD"),
+        ("POST", "/v2/positions/KO%2Fexercise"),
+        ("GET", "/v2/account%2Factivities"),
+        ("GET", "/v2/orders/..%2F..%2Fsim%2Fstate"),
+        ("DELETE", "/v2%2Forders"),
+        ("POST", "/sim/accounts%2Fspare/reset"),
+    ],
+)
+def test_an_encoded_slash_leads_to_no_other_endpoint(
+    exchange: Served, method: str, path: str
+) -> None:
+    before = world(exchange)
+    answer = exchange.ask(method, path)
+    assert (answer.status_code, wrong_error(answer.json())) == (404, [])
+    assert world(exchange) == before

@@ -375,6 +375,31 @@ def serving_state(ready: dict[str, Any]) -> Any:
     return requests.get(f"{ready['trading_url']}/sim/state", timeout=5).json()
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("rebound.example.com:8700", 403),
+        ("rebound.example.com", 403),
+        ("127.0.0.1.example.com:8700", 403),
+        ("evil.example.com.:8700", 403),
+        ("localhost:8700", 200),
+        ("[::1]:8700", 200),
+        ("192.168.1.20:8700", 200),
+        ("exchange:8700", 200),  # as containers call each other
+        ("sim.localhost:8700", 200),
+        ("workstation.local:8700", 200),
+    ],
+)
+def test_a_page_may_drive_it_only_under_a_name_that_no_site_can_have(
+    running: tuple[Serving, dict[str, Any]], host: str, status: int
+) -> None:
+    """A site whose name was made to point here has the exchange's own origin."""
+    _, ready = running
+    headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+    answer = requests.post(f"{ready['trading_url']}/sim/step", headers=headers, timeout=5)
+    assert answer.status_code == status
+
+
 def test_its_own_page_can(running: tuple[Serving, dict[str, Any]]) -> None:
     _, ready = running
     headers = {"Origin": ready["trading_url"], "Sec-Fetch-Site": "same-origin"}

@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 import requests
 
-from services.exchange.service import ExchangeError, read_config, serve
+from services.exchange.service import (
+    ExchangeError,
+    Running,
+    read_config,
+    serve,
+    serve_running,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -33,6 +39,10 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def url(self) -> str:
         assert self._process.stdout is not None
@@ -148,6 +158,48 @@ def test_a_state_of_another_seed_or_a_broken_one_is_refused(start: Start, tmp_pa
     state.write_text(state.read_text()[:-40])
     status, errors = start(state_path=str(state)).failure()
     assert (status, "cannot be read" in errors) == (1, True)
+
+
+def test_two_exchanges_do_not_share_a_state(start: Start, tmp_path: Path) -> None:
+    state = str(tmp_path / "exchange.json")
+    first = start(state_path=state, paused=True)
+    url = first.url()
+    assert submit(url).ok
+    status, errors = start(state_path=state, paused=True).failure()
+    assert (status, errors.count("\n")) == (1, 1)
+    assert f"{state} is in use by another exchange (process {first.pid})" in errors
+    assert submit(url).ok
+    first.end(signal.SIGKILL)  # the lock goes with its process, whatever ends it
+    url = start(state_path=state, paused=True).url()
+    assert len(get(url, "/v2/orders?status=all")) == 2
+
+
+class Broken(RuntimeError):  # noqa: N818  # what is broken, not what is raised by the exchange
+    pass
+
+
+def breaks(*_anything: object) -> None:
+    raise Broken("the market cannot go on")
+
+
+async def test_a_market_that_breaks_ends_the_exchange_with_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = tmp_path / "exchange.json"
+    settings = {"key": "k", "secret": "s", "speed": 10_000, "state_path": str(state)}
+    running = Running(read_config(json.dumps(settings)))
+    running.venue.tell_time = breaks
+    kept: list[bytes] = []
+    with pytest.raises(ExchangeError, match=r"the market stopped.*cannot go on"):
+        await serve_running(running, on_ready=lambda _port: kept.append(state.read_bytes()))
+    assert "the market stopped" in caplog.text
+    assert [state.read_bytes()] == kept
+
+
+async def test_a_server_that_breaks_ends_the_exchange_with_an_error() -> None:
+    running = Running(read_config(json.dumps({"key": "k", "secret": "s", "paused": True})))
+    with pytest.raises(ExchangeError, match="the server stopped"):
+        await serve_running(running, on_ready=breaks)
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]"])

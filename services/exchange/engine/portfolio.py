@@ -29,7 +29,7 @@ def equity_by_minute(market: Market, books: Books, session: Session) -> Floats:
         if session.open <= move.at <= session.close:
             moves[move.symbol].append(move)
     total = _along(cash, [(m.at, float(m.cash)) for m in moves.pop("", [])], session, last)
-    for symbol in {*held, *moves}:
+    for symbol in dict.fromkeys([*held, *moves]):  # sums of floats depend on the order
         steps = [(m.at, float(m.qty)) for m in moves.get(symbol, [])]
         qty = _along(held.get(symbol, 0.0), steps, session, last)
         if qty.any():

@@ -31,7 +31,7 @@ from services.exchange.http.openapi import OPENAPI_PATH
 from services.exchange.http.origin import check_origin
 from services.exchange.http.page import PAGE_PATH
 from services.exchange.http.rate_limit import Headers, RateLimit
-from services.exchange.http.routes import Found, Routes
+from services.exchange.http.routes import Found, Routes, path_of
 from services.exchange.prices.market import Moment
 from services.exchange.venue import Tenant, Venue
 
@@ -86,7 +86,7 @@ class Face:
 
     def answer(self, scope: Scope, body: bytes, stale_seconds: float = 0.0) -> Answer:
         """Market data are those of `stale_seconds` ago."""
-        method, path = scope["method"], scope["path"]
+        method, path = scope["method"], path_of(scope)
         found = self._routes.find(method, path)
         if found is None:
             return _refused(_no_such(method, path), [])
@@ -123,7 +123,7 @@ class Face:
             revision = self._venue.revision_of(tenant)
             result = found.route.endpoint(call)
             if self._venue.revision_of(tenant) != revision:
-                self._journal(call, scope["method"], scope["path"], query)
+                self._journal(call, scope["method"], path_of(scope), query)
             if tenant is not None:
                 self._venue.tell(tenant)
         except Refusal as refusal:
@@ -138,7 +138,7 @@ class Face:
 
     def _struck(self, scope: Scope) -> tuple[Strike, RateLimit] | None:
         """Only requests that would be answered meet faults: the path exists, the keys are right."""
-        found = self._routes.find(scope["method"], scope["path"])
+        found = self._routes.find(scope["method"], path_of(scope))
         if found is None or found.route.family == SIM:
             return None
         tenant = self._who(scope["headers"])

@@ -6,13 +6,14 @@ import base64
 import binascii
 import datetime as dt
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 
+from services.exchange.engine.numbers import ordinary
 from services.exchange.engine.refusals import Refusal, unprocessable
 from services.exchange.prices.calendar import NEW_YORK
 
 Query = Mapping[str, str]
 SYMBOLS_MAX = 1000
+NUMBER_MAX = 10**9
 YEAR_MIN, YEAR_MAX = 1900, 2200
 
 
@@ -65,11 +66,8 @@ def number(query: Query, name: str) -> float | None:
     text = query.get(name)
     if not text:
         return None
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise _wrong(name, text, "a number") from None
-    if not value.is_finite() or abs(value) > 10**9:
+    value = ordinary(text)
+    if value is None or abs(value) > NUMBER_MAX:
         raise _wrong(name, text, "a number of ordinary size")
     return float(value)
 

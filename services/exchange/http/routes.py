@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from starlette.routing import compile_path
 
+from services.exchange.http.answers import Scope
 from services.exchange.http.call import Endpoint
 
 
@@ -56,3 +58,14 @@ class Routes:
                 if match is not None:
                     return Found(route, match.groupdict())
         return None
+
+
+def path_of(scope: Scope) -> str:
+    """The request's path. A slash that came encoded stays so: it is part of a parameter, such as
+    BTC%2FUSD, and must not lead to another endpoint."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2F" in raw or b"%2f" in raw:
+        parts = raw.decode("latin-1").split("/")
+        return "/".join(unquote(part).replace("/", "%2F") for part in parts)
+    path: str = scope["path"]
+    return path

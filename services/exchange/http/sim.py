@@ -136,7 +136,10 @@ def _time(text: str) -> dt.datetime:
         raise unprocessable(f"to {text[:40]!r}: open, close or an RFC 3339 time") from None
     if at.tzinfo is None:
         raise unprocessable(f"to {text[:40]!r} has no time zone")
-    return at.astimezone(dt.UTC)
+    try:
+        return at.astimezone(dt.UTC)
+    except OverflowError:
+        raise unprocessable(f"to {text[:40]!r} is out of range") from None
 
 
 def set_clock(call: Call) -> Any:
@@ -243,6 +246,8 @@ def inject_action(call: Call) -> Any:
         call.market.inject(action, call.moment.now)
     except ValueError as error:
         raise unprocessable(str(error)) from None
+    except OverflowError:  # two weeks after the last dates there are
+        raise unprocessable(f"ex_date {request.ex_date} is out of range") from None
     call.venue.changes += 1
     return msgspec.to_builtins(action)
 

@@ -59,7 +59,8 @@ class Streams:
         self._venue = venue
         self._limits = limits
         self._open_tap = open_tap
-        self._clients: set[_Client] = set()
+        # In the order they came, for faults strike events by their number.
+        self._clients: dict[_Client, None] = {}
         venue.tell_orders = self.on_orders
         venue.tell_time = self.on_time
 
@@ -123,7 +124,7 @@ class Streams:
 
     async def _serve(self, client: _Client, greeting: Answer, receive: Receive) -> None:
         connection = client.connection
-        self._clients.add(client)
+        self._clients[client] = None
         pump = asyncio.create_task(connection.pump())
         timer = asyncio.get_running_loop().call_later(
             self._limits.auth_timeout_seconds, connection.time_out
@@ -134,7 +135,7 @@ class Streams:
                 connection.receive(message)
         finally:
             timer.cancel()
-            self._clients.discard(client)
+            self._clients.pop(client, None)
             pump.cancel()
 
     # --- who comes in --------------------------------------------------------------------------

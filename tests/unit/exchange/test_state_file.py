@@ -116,6 +116,20 @@ def test_a_journal_is_played_to_the_books_that_were_lost(opened: Open, tmp_path:
     assert with_journal == kept(exchange, tmp_path)
 
 
+def test_a_fast_clock_does_not_run_while_the_journal_is_played(tmp_path: Path) -> None:
+    exchange = running(tmp_path)
+    exchange.save()
+    story(exchange)
+    again = running(tmp_path, paused=False, speed=10**6)
+    for mine, theirs in zip(
+        exchange.venue.tenants.values(), again.venue.tenants.values(), strict=True
+    ):
+        assert theirs.books.final_orders == mine.books.final_orders
+        assert theirs.books.activities == mine.books.activities
+    for one in (exchange, again):
+        one.close()
+
+
 def test_after_each_line_of_the_journal_the_story_can_be_taken_up(
     opened: Open, tmp_path: Path
 ) -> None:
