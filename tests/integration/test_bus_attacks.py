@@ -49,7 +49,7 @@ from libs.embedded.nats import NatsServer, nats_server_binary
 from libs.embedded.processes import accepts, free_port
 from services.cli.supervisor import SERVICES
 from tests.integration.servers import folder_of_its_own, make_nats
-from tests.integration.stories import portfolio, put_intent, snapshot, wall
+from tests.integration.stories import portfolio, put_intent, quoted, snapshot, wall
 from tests.integration.voices import raw_client
 from tests.integration.world import LEFT_OPEN, End, Process, World, base_environ, until
 
@@ -465,7 +465,8 @@ async def test_a_planner_that_floods_holds_up_neither_market_nor_the_operator(
     async with taken_over(world.nats, "planner") as planner:
         flooding = asyncio.create_task(_flood(planner.client))
         for number in range(20):
-            await world.bus.publish(snapshot("KO", message_id=f"snapshot-{number}"))
+            seen = snapshot("KO", message_id=f"snapshot-{number}", contracts=[quoted()])
+            await world.bus.publish(seen)
         counts = await world.bus.stream_counts(["INTENTS", "MARKET"])
         await flooding
     assert counts["MARKET"] == 2, "the newest snapshot and the portfolio"
@@ -492,6 +493,7 @@ async def test_a_message_larger_than_the_server_takes_costs_only_its_sender(
         planner.client._max_payload = 10 * MAX_PAYLOAD_BYTES  # the client would refuse by itself
         await planner.client.publish("intents.wheel.KO", b"x" * (MAX_PAYLOAD_BYTES + 1))
         await until(lambda: not planner.client.is_connected, "the sender to be cut off")
+    await world.bus.publish(snapshot(contracts=[quoted()]))
     await world.bus.publish(put_intent(1))
     await until(lambda: world.of(IntentApproved), "the others' messages to go on")
 
@@ -524,6 +526,7 @@ async def test_a_message_that_would_break_a_reader_is_set_aside(
     await world.room("executor", BOT_MODE="dry")
     await world.room("risk")
     await world.bus.publish(portfolio())
+    await world.bus.publish(snapshot(contracts=[quoted()]))
     await world.poison("intents.wheel.KO", payload)
     await world.bus.publish(put_intent(1))
     decided = await until(lambda: world.of(IntentApproved), "the next intent's approval")
