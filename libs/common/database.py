@@ -144,6 +144,7 @@ orders = sa.Table(
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("published_revision", sa.Integer, nullable=False, server_default="-1"),
+    sa.Column("epoch", sa.BigInteger),
     _recorded_at(),
 )
 
@@ -177,6 +178,7 @@ ledger = sa.Table(
     sa.Column("net_amount", _MONEY),
     sa.Column("message_id", sa.Text, nullable=False, unique=True, comment="the activity's id"),
     sa.Column("published", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("epoch", sa.BigInteger),
     _recorded_at(),
 )
 
@@ -245,6 +247,55 @@ trading_states = sa.Table(
     _recorded_at(),
 )
 
+executor_epoch = sa.Table(
+    "executor_epoch",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False, server_default=""),
+    sa.Column("taken_at", _TIME),
+    _recorded_at(),
+)
+
+opening_balances = sa.Table(
+    "opening_balances",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("account_number", sa.Text, nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False, comment="empty: cash, in dollars"),
+    sa.Column("qty", sa.Numeric(18, 9), nullable=False),
+    sa.Column("cause", sa.Text, nullable=False, comment="first read, or a difference's key"),
+    sa.UniqueConstraint("account_number", "symbol", "cause"),
+    _recorded_at(),
+)
+
+differences = sa.Table(
+    "differences",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("account_number", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("ours", sa.Text, nullable=False),
+    sa.Column("theirs", sa.Text, nullable=False),
+    sa.Column("stops_entries", sa.Boolean, nullable=False),
+    sa.Column("found_at", _TIME, nullable=False),
+    sa.Column("seen_at", _TIME, nullable=False, comment="by the last read that had it"),
+    sa.Column("explained_at", _TIME, comment="by the first read without it"),
+    sa.Column("acknowledged_at", _TIME),
+    sa.Column("acknowledged_by", sa.Text),
+    sa.Column("why", sa.Text),
+    sa.Index(
+        "uq_differences_open",
+        "account_number",
+        "key",
+        unique=True,
+        postgresql_where=sa.text("explained_at is null"),
+    ),
+    _recorded_at(),
+)
+
 
 Engine = sa.Engine
 
@@ -285,8 +336,13 @@ def address_for(settings: DatabaseSettings, role: str) -> str:
     return address
 
 
-def engine_for(url: str, *, application: str) -> sa.Engine:
-    """An engine with a small pool, short connect and statement timeouts, and UTC sessions."""
+def engine_for(
+    url: str, *, application: str, idle_in_transaction_ms: int | None = None
+) -> sa.Engine:
+    """An engine with a small pool, short connect and statement timeouts, and UTC sessions; with
+    `idle_in_transaction_ms` the server ends a transaction whose process went silent.
+    """
+    idle = f" -c idle_in_transaction_session_timeout={idle_in_transaction_ms or 0}"
     parsed = sa.make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -307,7 +363,7 @@ def engine_for(url: str, *, application: str) -> sa.Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": 5000,
             "application_name": f"alpaclaudia-{application}",
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC" + idle,
         },
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -72,14 +73,19 @@ class OrderDesk:
         self._pace.wait_for_room()
 
     def submit(
-        self, intent: OrderIntended, client_order_id: str, expires_at: dt.datetime
+        self,
+        intent: OrderIntended,
+        client_order_id: str,
+        expires_at: dt.datetime,
+        last_look: Callable[[], None],
     ) -> wire.WireOrder:
         """One POST through the SDK's own request models, at once.
 
-        Raises ApprovalExpiredError, with nothing sent, when the approval's time is over: looked
-        at here, after every queue that a call may have stood in.
+        Raises what `last_look` raises, or ApprovalExpiredError when the approval's time is over,
+        with nothing sent: both looked at here, after every queue that a call may have stood in.
         """
         request = order_request(intent, client_order_id)
+        last_look()
         if utc_now() >= expires_at:
             raise ApprovalExpiredError
         return _order(self._clients.submitting.submit_order(request))

@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from libs.common.broker import BrokerError, BrokerRefusedError
@@ -23,13 +24,13 @@ from libs.common.promises import BrokenPromiseError
 from libs.common.risk_config import risk_config_version
 from libs.common.runtime import Context, utc_now
 from libs.common.signing import verify
-from libs.common.trading_state import Standing, permits
+from libs.common.trading_state import Standing, lowers_risk, permits
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import ApprovalExpiredError, OrderDesk
 from services.executor.clearing import to_cancel
 from services.executor.lifecycle import IllegalTransitionError, OrderState
 from services.executor.orders import OrderChange, OrderRow, order_changed
-from services.executor.store import ExecutorStore, StaleRowError
+from services.executor.store import EntriesStoppedError, ExecutorStore, StaleRowError
 from services.executor.submit import (
     Refusal,
     Step,
@@ -50,6 +51,14 @@ PATIENCE_SECONDS = 1.0
 STALE_MARGIN = dt.timedelta(seconds=60)
 
 T = TypeVar("T")
+
+
+class NotSentError(Exception):
+    """An order that the door or the last look held back; nothing left."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
 
 
 class Desk:
@@ -176,24 +185,48 @@ class Desk:
 
     async def _post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
         """Sends a row that is `submitting`, once, and writes what is known afterwards."""
-        approval = row.approval
         resent = delivery is None
         await asyncio.to_thread(broker.wait_for_room)
-        # What is sent is what is verified here: the row's own approval, for this account, now.
-        refusal = await self._door(approval, delivery)
-        if refusal is not None:
-            return await self._not_sent(row, refusal, delivery, resent=resent)
         try:
-            order = await asyncio.to_thread(
-                broker.submit, approval.intent, row.client_order_id, approval.expires_at
-            )
-        except ApprovalExpiredError:
-            expired = Refusal(OrderState.EXPIRED, "the approval expired before it could be sent")
-            return await self._not_sent(row, expired, delivery, resent=resent)
+            order = await self._send(row, broker, delivery)
+        except NotSentError as error:
+            return await self._not_sent(row, error.refusal, delivery, resent=resent)
         except (BrokerError, WireError, ValueError) as error:
             return await self._after_failed_post(row, error, delivery, resent=resent)
         self._context.count("submitted")
         return await self._write(row, change_from(order, utc_now()), delivery)
+
+    async def _send(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> WireOrder:
+        """Through the door to the broker. Raises NotSentError, or what the POST raises.
+
+        What is sent is what is verified here: the row's own approval, for this account, now. A
+        database that is away at the last look means that nothing leaves until it is back.
+        """
+        approval = row.approval
+        last_look = partial(self._store.last_look, entry=not lowers_risk(approval.intent))
+        while True:
+            refusal = await self._door(approval, delivery)
+            if refusal is not None:
+                raise NotSentError(refusal)
+            try:
+                return await asyncio.to_thread(
+                    broker.submit,
+                    approval.intent,
+                    row.client_order_id,
+                    approval.expires_at,
+                    last_look,
+                )
+            except ApprovalExpiredError:
+                reason = "the approval expired before it could be sent"
+                raise NotSentError(Refusal(OrderState.EXPIRED, reason)) from None
+            except EntriesStoppedError as error:
+                reason = f"not sent: {error}"
+                raise NotSentError(Refusal(OrderState.EXPIRED, reason)) from None
+            except DatabaseError as error:
+                log.warning("an order waits: %s", error)
+                if delivery is not None:
+                    await delivery.extend()
+                await asyncio.sleep(PATIENCE_SECONDS)
 
     async def _not_sent(
         self, row: OrderRow, refusal: Refusal, delivery: Delivery | None, *, resent: bool

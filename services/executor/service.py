@@ -15,13 +15,14 @@ from libs.common.broker import (
 )
 from libs.common.bus import BusError, Delivery
 from libs.common.contracts import BotMode, Severity
-from libs.common.database import address_for, engine_for, wait_for_schema
+from libs.common.database import DatabaseError, address_for, engine_for, wait_for_schema
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.runtime import Context, run_service, utc_now
 from libs.common.topology import EXECUTOR_APPROVALS
 from libs.common.wire import WireError
 from services.executor.alpaca import OrderDesk
 from services.executor.desk import Desk
+from services.executor.fence import IDLE_SECONDS
 from services.executor.ledger import entry_of
 from services.executor.record_store import RecordStore
 from services.executor.recorder import Recorder
@@ -34,7 +35,7 @@ POLL_SECONDS_MIN = 0.25
 """Wall seconds between two looks at open orders, however fast a simulated clock runs."""
 LEDGER_SECONDS = 60.0
 LEDGER_DAYS_BACK = 4
-LOCK_SECONDS = 1.0
+LOCK_SECONDS = 0.5
 TRADING_SECONDS = 0.5
 """How often the trading state is looked at beside every order's own look."""
 LOCK_ANSWER_SECONDS = 12.0
@@ -46,7 +47,11 @@ class ExecutorService:
     def __init__(self, context: Context) -> None:
         self.context = context
         settings = context.settings
-        engine = engine_for(address_for(settings.database, "executor"), application="executor")
+        engine = engine_for(
+            address_for(settings.database, "executor"),
+            application="executor",
+            idle_in_transaction_ms=IDLE_SECONDS * 1000,
+        )
         self.engine = engine
         self.store = ExecutorStore(engine)
         self.speed = settings.alpaca.clock_speed
@@ -78,19 +83,24 @@ class ExecutorService:
     async def _take_the_lock(self) -> None:
         """Standby until the active executor is gone."""
         waiting = False
-        while not await self.desk.patiently(self.store.take_lock):
+        while not await self._try_the_lock():
             if not waiting:
                 log.info("another executor is active; standing by")
                 self.context.state = "standby"
                 waiting = True
             await asyncio.sleep(LOCK_SECONDS)
 
+    async def _try_the_lock(self) -> bool:
+        try:
+            return await self.store.fence.take()
+        except DatabaseError as error:
+            log.warning("the executor's lock: %s", error)
+            return False
+
     async def _watch_the_lock(self) -> None:
         while True:
             try:
-                held = await asyncio.wait_for(
-                    asyncio.to_thread(self.store.holds_lock), LOCK_ANSWER_SECONDS
-                )
+                held = await asyncio.wait_for(self.store.fence.held(), LOCK_ANSWER_SECONDS)
             except TimeoutError:
                 held = False
             if not held:

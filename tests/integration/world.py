@@ -163,11 +163,9 @@ class Room:
     def _leave_the_database(self) -> None:
         """A process that ends drops its connections, and with one of them the lock."""
         store = getattr(self.service, "store", None)
-        lock = getattr(store, "_lock", None)
-        if lock is not None:
-            with contextlib.suppress(Exception):
-                lock.invalidate()
-            lock.close()
+        fence = getattr(store, "fence", None)
+        if fence is not None:
+            fence.close()
         engine = getattr(self.service, "engine", None)
         if engine is None:
             return
