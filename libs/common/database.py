@@ -279,6 +279,7 @@ differences = sa.Table(
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("ours", sa.Text, nullable=False),
     sa.Column("theirs", sa.Text, nullable=False),
+    sa.Column("delta", sa.Numeric(18, 9), comment="theirs less ours"),
     sa.Column("stops_entries", sa.Boolean, nullable=False),
     sa.Column("found_at", _TIME, nullable=False),
     sa.Column("seen_at", _TIME, nullable=False, comment="by the last read that had it"),

@@ -171,6 +171,10 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: float = 5.0
     """How long after doubt the broker is asked again before an order counts as never arrived."""
     requests_per_minute: int = 60
+    reconcile_seconds: float = 60.0
+    """How often the broker is held against our books, by the broker's clock."""
+    reconcile_cash_tolerance: Decimal = Decimal(1)
+    """Dollars that the broker's cash may be off from ours before it is told."""
     max_contracts: int = 20
     """The executor's own caps, whatever risk approved."""
     max_shares: int = 20_000

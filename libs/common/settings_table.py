@@ -292,6 +292,21 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         _EXECUTOR,
+        "RECONCILE_SECONDS",
+        "executor.reconcile_seconds",
+        form.number("1", "86400"),
+        "How often orders, positions and cash at the broker are held against our books, by the "
+        "broker's clock.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "RECONCILE_CASH_TOLERANCE",
+        "executor.reconcile_cash_tolerance",
+        form.decimal("0", "1000000"),
+        "Dollars that the broker's cash may be off from our books before a warning says so.",
+    ),
+    Entry(
+        _EXECUTOR,
         "EXECUTOR_MAX_CONTRACTS",
         "executor.max_contracts",
         form.whole(1, 10_000),

@@ -63,8 +63,11 @@ class OrderDesk:
         found: T = wire.decode(self._clients.trading.get(path, params), type_, what)  # type: ignore[assignment,arg-type]
         return found
 
-    def account_number(self) -> str:
-        return self._get("/account", wire.WireAccount, "account", {}).account_number
+    def account(self) -> wire.WireAccount:
+        return self._get("/account", wire.WireAccount, "account", {})
+
+    def positions(self) -> list[wire.WirePosition]:
+        return self._get("/positions", list[wire.WirePosition], "positions", {})
 
     def wait_for_room(self) -> None:
         """Until one more request keeps to the limit: before `submit`, so that the approval's end

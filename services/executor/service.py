@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
-from functools import partial
 
 from libs.common.broker import (
     BrokerError,
@@ -17,15 +15,19 @@ from libs.common.bus import BusError, Delivery
 from libs.common.contracts import BotMode, Severity
 from libs.common.database import DatabaseError, address_for, engine_for, wait_for_schema
 from libs.common.promises import BrokenPromiseError, RestartNeededError
-from libs.common.runtime import Context, run_service, utc_now
+from libs.common.runtime import Context, run_service
 from libs.common.topology import EXECUTOR_APPROVALS
 from libs.common.wire import WireError
 from services.executor.alpaca import OrderDesk
+from services.executor.bookkeeping import Bookkeeper
 from services.executor.desk import Desk
 from services.executor.fence import IDLE_SECONDS
-from services.executor.ledger import entry_of
+from services.executor.following import Following
+from services.executor.reconcile_store import ReconcileStore
+from services.executor.reconciling import Reconciling
 from services.executor.record_store import RecordStore
 from services.executor.recorder import Recorder
+from services.executor.settling import Settling
 from services.executor.store import ExecutorStore
 from services.executor.trading import TradingDoor
 
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS_MIN = 0.25
 """Wall seconds between two looks at open orders, however fast a simulated clock runs."""
 LEDGER_SECONDS = 60.0
-LEDGER_DAYS_BACK = 4
+RECONCILE_SECONDS_MIN = 1.0
 LOCK_SECONDS = 0.5
 TRADING_SECONDS = 0.5
 """How often the trading state is looked at beside every order's own look."""
@@ -60,8 +62,10 @@ class ExecutorService:
             pace = PacedClock(settings.executor.requests_per_minute, self.speed)
             self.broker = OrderDesk(settings.alpaca, pace)
         self.trading = TradingDoor(context.bus, engine)
-        self.desk = Desk(context, self.store, self.broker, self.trading)
-        self.recorder = Recorder(context, RecordStore(engine), self.desk)
+        self.books = Bookkeeper(context, self.store)
+        self.desk = Desk(context, self.store, self.broker, self.trading, self.books)
+        self.following = Following(context, self.store, self.broker, self.books, self.desk)
+        self.recorder = Recorder(context, RecordStore(engine), self.books)
 
     async def run(self) -> None:
         await self.context.follow_market_time()
@@ -69,7 +73,7 @@ class ExecutorService:
         await self._take_the_lock()
         if self.broker is not None:
             await self._meet_the_account(self.broker)
-            await self._recover()
+            await self._recover(self.broker)
         self.context.ready()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._approvals())
@@ -78,7 +82,19 @@ class ExecutorService:
             group.create_task(self._follow())
             group.create_task(self._mind_the_trading_state())
             if self.broker is not None:
-                group.create_task(self._ledger(self.broker))
+                settling, reconciling = self._drop_copy(self.broker)
+                group.create_task(self._ledger(settling))
+                group.create_task(self._reconcile(reconciling))
+
+    def _drop_copy(self, broker: OrderDesk) -> tuple[Settling, Reconciling]:
+        settling = Settling(self.context, self.store, broker, self.books)
+
+        async def catch_up() -> None:
+            await self.following.follow()
+            await settling.read()
+
+        store = ReconcileStore(self.engine)
+        return settling, Reconciling(self.context, store, broker, self.books, catch_up)
 
     async def _take_the_lock(self) -> None:
         """Standby until the active executor is gone."""
@@ -112,7 +128,7 @@ class ExecutorService:
     async def _meet_the_account(self, broker: OrderDesk) -> None:
         while True:
             try:
-                number = await asyncio.to_thread(broker.account_number)
+                number = (await asyncio.to_thread(broker.account)).account_number
                 break
             except BrokerRefusedError as error:
                 if error.status in (401, 403):
@@ -123,10 +139,15 @@ class ExecutorService:
         check_account(self.context.settings, number)
         self.desk.account_number = number
 
-    async def _recover(self) -> None:
+    async def _recover(self, broker: OrderDesk) -> None:
+        """Before anything new is taken: every row in doubt is resolved, and orders, positions and
+        activities are held against the broker's.
+        """
+        _, reconciling = self._drop_copy(broker)
         while True:
             try:
-                await self.desk.recover()
+                await self.following.recover()
+                await reconciling.reconcile(self.desk.account_number or "")
                 return
             except (BrokerError, WireError, BusError) as error:
                 await self._trouble("recovery", f"open orders cannot be resolved yet: {error}")
@@ -145,7 +166,7 @@ class ExecutorService:
         )
         while True:
             try:
-                await self.desk.follow()
+                await self.following.follow()
             except (BrokerError, WireError, BusError) as error:
                 await self._trouble("broker", f"open orders cannot be followed: {error}")
             await asyncio.sleep(pause)
@@ -155,39 +176,30 @@ class ExecutorService:
         while True:
             standing = await self.trading.mirror()
             try:
-                await self.desk.call_back(standing)
+                await self.following.call_back(standing)
             except (BrokerError, WireError) as error:
                 await self._trouble("broker", f"working orders cannot be cancelled: {error}")
             await asyncio.sleep(TRADING_SECONDS)
 
-    async def _ledger(self, broker: OrderDesk) -> None:
+    async def _ledger(self, settling: Settling) -> None:
         pause = max(2 * POLL_SECONDS_MIN, LEDGER_SECONDS / self.speed)
         while True:
             try:
-                await self._read_ledger(broker)
+                await settling.read()
+                await settling.publish()
             except (BrokerError, WireError, BusError) as error:
                 await self._trouble("broker", f"account activities cannot be read: {error}")
             await asyncio.sleep(pause)
 
-    async def _read_ledger(self, broker: OrderDesk) -> None:
-        """Activities are read from some days before the last one known: rows may come late, and
-        each is entered once, by its id.
-        """
-        last = await self.desk.patiently(self.store.last_ledger_date)
-        activities = await asyncio.to_thread(
-            broker.activities_after,
-            last - dt.timedelta(days=LEDGER_DAYS_BACK) if last else None,
-        )
-        for activity in activities:
-            entry = entry_of(activity, utc_now())
-            if entry is None:
-                continue
-            ts = self.context.market_time()
-            if await self.desk.patiently(partial(self.store.enter, entry, ts)):
-                self.context.count(f"ledger_{entry.event.value}")
-        for entry in await self.desk.patiently(self.store.unpublished_entries):
-            await self.context.bus.publish(entry)
-            await self.desk.patiently(partial(self.store.mark_entry_published, entry.activity_id))
+    async def _reconcile(self, reconciling: Reconciling) -> None:
+        seconds = self.context.settings.executor.reconcile_seconds / self.speed
+        pause = max(RECONCILE_SECONDS_MIN, seconds)
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await reconciling.reconcile(self.desk.account_number or "")
+            except (BrokerError, WireError, BusError) as error:
+                await self._trouble("broker", f"the account cannot be reconciled: {error}")
 
     async def _trouble(self, kind: str, text: str) -> None:
         await self.context.alert(Severity.ERROR, kind, text)

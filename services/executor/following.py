@@ -1,0 +1,175 @@
+"""Following orders to their end: looking at the broker, resolving doubt, calling back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+
+from libs.common.broker import BrokerRefusedError
+from libs.common.runtime import Context, utc_now
+from libs.common.trading_state import Standing
+from libs.common.wire import WireError, WireOrder
+from services.executor.alpaca import OrderDesk
+from services.executor.bookkeeping import Bookkeeper
+from services.executor.clearing import to_cancel
+from services.executor.desk import Desk
+from services.executor.lifecycle import IllegalTransitionError, OrderState
+from services.executor.orders import OrderChange, OrderRow
+from services.executor.store import ExecutorStore, StaleRowError
+from services.executor.submit import Step, change_from, is_news, mismatch, step_when_not_found
+
+log = logging.getLogger(__name__)
+
+STALE_MARGIN = dt.timedelta(seconds=60)
+
+
+class Following:
+    def __init__(
+        self,
+        context: Context,
+        store: ExecutorStore,
+        broker: OrderDesk | None,
+        books: Bookkeeper,
+        desk: Desk,
+    ) -> None:
+        """`broker` is None in dry mode, as for the desk."""
+        self._context = context
+        self._settings = context.settings
+        self._store = store
+        self._broker = broker
+        self._books = books
+        self._desk = desk
+        self._looking = asyncio.Lock()
+        self._canceled: set[str] = set()
+        """Broker's ids of orders that were called back."""
+
+    async def recover(self) -> None:
+        """At the start: every row in doubt is resolved and every fact published before anything
+        new is taken. Rows that never got as far as `submitting` wait for their message.
+        """
+        for row in await self._books.patiently(self._store.unpublished_rows):
+            await self._books.publish(row)
+        for row in await self._books.patiently(self._store.open_rows):
+            if row.state is OrderState.SUBMITTING:
+                now = utc_now()
+                change = OrderChange(
+                    state=OrderState.UNKNOWN, ts=now, doubt_since=now, note="found at the start"
+                )
+                await self._books.publish(await self._books.write(row, change))
+        await self.follow()
+
+    async def follow(self) -> None:
+        """One look at everything open: say what was not said, end what was never begun, resolve
+        what is in doubt, take over what is new.
+        """
+        async with self._looking:
+            await self._follow()
+
+    async def _follow(self) -> None:
+        for row in await self._books.patiently(self._store.unpublished_rows):
+            if row.client_order_id not in self._desk.busy:
+                await self._books.publish(row)
+        rows = [
+            row
+            for row in await self._books.patiently(self._store.open_rows)
+            if row.client_order_id not in self._desk.busy
+        ]
+        for row in rows:
+            if row.state is OrderState.APPROVED:
+                with contextlib.suppress(StaleRowError):  # its message came after all
+                    await self._end_if_stale(row)
+        sent = [row for row in rows if row.state is not OrderState.APPROVED]
+        if sent and self._broker is not None:
+            await self._look_at_the_broker(sent, self._broker)
+
+    async def call_back(self, standing: Standing) -> None:
+        """Cancels what the trading state calls back, once each."""
+        broker = self._broker
+        if broker is None or not (standing.in_force and not standing.problem):
+            return
+        on_halt = self._settings.executor.cancel_entries_on_halt
+        rows = await self._books.patiently(self._store.open_rows)
+        for row in to_cancel(rows, standing, entries_on_halt=on_halt):
+            order_id = row.order_id or ""
+            if order_id in self._canceled:
+                continue
+            try:
+                await asyncio.to_thread(broker.cancel, order_id)
+            except BrokerRefusedError as error:
+                log.info("%s cannot be cancelled: %s", row.client_order_id, error)
+                if not error.certain:
+                    continue
+            self._canceled.add(order_id)
+            self._context.count("called_back")
+
+    async def _end_if_stale(self, row: OrderRow) -> None:
+        """An approval whose message was given up would stay open for ever."""
+        now = utc_now()
+        if now < row.approval.expires_at + STALE_MARGIN:
+            return
+        note = "the approval expired before it was carried out"
+        change = OrderChange(state=OrderState.EXPIRED, ts=now, note=note)
+        await self._books.publish(await self._books.write(row, change))
+
+    async def _look_at_the_broker(self, rows: list[OrderRow], broker: OrderDesk) -> None:
+        shown = {
+            order.client_order_id: order for order in await asyncio.to_thread(broker.open_orders)
+        }
+        for row in rows:
+            try:
+                await self._follow_row(row, shown.get(row.client_order_id), broker)
+            except (BrokerRefusedError, WireError) as error:
+                # One order the broker will not show must not hide the others.
+                await self._books.complain_once(row, f"it cannot be followed: {error}")
+            except StaleRowError as error:
+                log.info("%s; the next round looks again", error)
+
+    async def _follow_row(self, row: OrderRow, order: WireOrder | None, broker: OrderDesk) -> None:
+        if order is None and row.order_id is None:
+            await self._resolve(row, broker)
+            return
+        if order is None and row.order_id is not None:
+            order = await asyncio.to_thread(broker.by_id, row.order_id)
+        if order is not None:
+            await self._take_over(row, order)
+
+    async def _resolve(self, row: OrderRow, broker: OrderDesk) -> None:
+        order = await asyncio.to_thread(broker.by_client_order_id, row.client_order_id)
+        if order is not None:
+            await self._take_over(row, order)
+            return
+        if row.approval.account_number != self._desk.account_number:
+            # Not found here says nothing: it was sent to another account, and may live there.
+            await self._books.complain_once(row, f"it belongs to {row.approval.account_number}")
+            return
+        now = utc_now()
+        settle_seconds = self._settings.executor.settle_seconds
+        match step_when_not_found(row, now, settle_seconds):
+            case Step.WAIT:
+                if row.broker_status is not None:
+                    await self._books.complain_once(row, "the broker has it but does not show it")
+            case Step.GIVE_UP:
+                note = "the broker never showed it and its approval expired"
+                change = OrderChange(state=OrderState.EXPIRED, ts=now, note=note)
+                await self._books.publish(await self._books.write(row, change))
+            case Step.SEND_AGAIN:
+                sending = OrderChange(state=OrderState.SUBMITTING, ts=now, note="sent again")
+                row = await self._books.write(row, sending)
+                await self._books.publish(await self._desk.post(row, broker, None))
+
+    async def _take_over(self, row: OrderRow, order: WireOrder) -> None:
+        """Writes the broker's order over our row, if it says anything new."""
+        if row.order_id is None:
+            difference = mismatch(row, order)
+            if difference is not None:
+                await self._books.complain_once(row, difference)
+        if not is_news(row, order):
+            return
+        try:
+            written = await self._books.write(row, change_from(order, utc_now()))
+        except IllegalTransitionError as error:
+            await self._books.complain_once(row, f"the broker calls it {order.status}, but {error}")
+            return
+        await self._books.publish(written)
