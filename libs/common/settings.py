@@ -168,6 +168,8 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
     verify_key: str | None = None
     """Ed25519 public key, base64, that approvals must be signed with."""
     order_poll_seconds: float = 5.0
+    order_poll_seconds_streaming: float = 30.0
+    """The same while the stream of trade_updates is trusted."""
     settle_seconds: float = 5.0
     """How long after doubt the broker is asked again before an order counts as never arrived."""
     requests_per_minute: int = 60

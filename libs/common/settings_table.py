@@ -277,6 +277,13 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         _EXECUTOR,
+        "ORDER_POLL_SECONDS_STREAMING",
+        "executor.order_poll_seconds_streaming",
+        form.number("0.1", "3600"),
+        "The same while the stream of trade_updates tells what happens.",
+    ),
+    Entry(
+        _EXECUTOR,
         "SETTLE_SECONDS",
         "executor.settle_seconds",
         form.number("0.1", "300"),

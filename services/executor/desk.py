@@ -24,7 +24,7 @@ from libs.common.trading_state import lowers_risk, permits
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import ApprovalExpiredError, OrderDesk
 from services.executor.bookkeeping import PATIENCE_SECONDS, Bookkeeper
-from services.executor.lifecycle import OrderState
+from services.executor.lifecycle import IN_DOUBT, OrderState
 from services.executor.orders import OrderChange, OrderRow
 from services.executor.store import EntriesStoppedError, ExecutorStore
 from services.executor.submit import (
@@ -68,6 +68,10 @@ class Desk:
         self._risk_config_version = risk_config_version(context.settings.risk)
         self.busy: set[str] = set()
         """client_order_ids being carried out, which following leaves alone."""
+        self.told: set[str] = set()
+        """Those of which the stream told meanwhile."""
+        self.wake = asyncio.Event()
+        """Set when the next look at the broker should come at once."""
 
     async def handle(self, delivery: Delivery) -> None:
         """One approval, from the bus to a row that says what became of it."""
@@ -91,6 +95,8 @@ class Desk:
                 row = await self._carry_out(row, message, delivery)
             await self._books.publish(row)
             await delivery.ack()
+            if row.state in IN_DOUBT or order_id in self.told:
+                self.wake.set()
         finally:
             self.busy.discard(order_id)
 

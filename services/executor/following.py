@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from libs.common.broker import BrokerRefusedError
 from libs.common.runtime import Context, utc_now
@@ -15,12 +17,18 @@ from services.executor.alpaca import OrderDesk
 from services.executor.bookkeeping import Bookkeeper
 from services.executor.clearing import to_cancel
 from services.executor.desk import Desk
-from services.executor.lifecycle import IllegalTransitionError, OrderState
+from services.executor.lifecycle import IN_DOUBT, IllegalTransitionError, OrderState
 from services.executor.orders import OrderChange, OrderRow
 from services.executor.store import ExecutorStore, StaleRowError
 from services.executor.submit import Step, change_from, is_news, mismatch, step_when_not_found
+from services.executor.updates import leads_on
 
 log = logging.getLogger(__name__)
+
+
+def _nobody(_client_order_id: str) -> None:
+    """Told by default."""
+
 
 STALE_MARGIN = dt.timedelta(seconds=60)
 
@@ -44,6 +52,32 @@ class Following:
         self._looking = asyncio.Lock()
         self._canceled: set[str] = set()
         """Broker's ids of orders that were called back."""
+        self.wake = desk.wake
+        self.polled_news: Callable[[str], None] = _nobody
+        """Told the client_order_id of whatever looking found out before the stream did."""
+        self.in_doubt = False
+        """Whether the last look left an order whose answer is not known."""
+
+    async def hear(self, order: WireOrder) -> None:
+        """An order that the stream told of. A hint: what is later than our row is taken over as
+        if it had been looked up; anything else is left, and an order that is being carried out
+        is looked at when its answer has been written.
+        """
+        order_id = order.client_order_id
+        if order_id in self._desk.busy:
+            self._desk.told.add(order_id)
+            return
+        row = await self._books.patiently(partial(self._store.row, order_id))
+        if row is None:
+            self._context.count("stream_unknown_orders")
+            return
+        if not leads_on(row, order):
+            self._context.count("stream_repeats")
+            return
+        try:
+            await self._take_over(row, order)
+        except StaleRowError:
+            self.wake.set()
 
     async def recover(self) -> None:
         """At the start: every row in doubt is resolved and every fact published before anything
@@ -81,8 +115,10 @@ class Following:
                 with contextlib.suppress(StaleRowError):  # its message came after all
                     await self._end_if_stale(row)
         sent = [row for row in rows if row.state is not OrderState.APPROVED]
+        self.in_doubt = any(row.state in IN_DOUBT for row in sent)
         if sent and self._broker is not None:
             await self._look_at_the_broker(sent, self._broker)
+        self._desk.told &= self._desk.busy
 
     async def call_back(self, standing: Standing) -> None:
         """Cancels what the trading state calls back, once each."""
@@ -132,8 +168,10 @@ class Following:
             return
         if order is None and row.order_id is not None:
             order = await asyncio.to_thread(broker.by_id, row.order_id)
-        if order is not None:
-            await self._take_over(row, order)
+        if order is None or not await self._take_over(row, order):
+            return
+        if row.order_id is not None and row.client_order_id not in self._desk.told:
+            self.polled_news(row.client_order_id)
 
     async def _resolve(self, row: OrderRow, broker: OrderDesk) -> None:
         order = await asyncio.to_thread(broker.by_client_order_id, row.client_order_id)
@@ -159,17 +197,18 @@ class Following:
                 row = await self._books.write(row, sending)
                 await self._books.publish(await self._desk.post(row, broker, None))
 
-    async def _take_over(self, row: OrderRow, order: WireOrder) -> None:
-        """Writes the broker's order over our row, if it says anything new."""
+    async def _take_over(self, row: OrderRow, order: WireOrder) -> bool:
+        """Writes the broker's order over our row, if it says anything new; whether it did."""
         if row.order_id is None:
             difference = mismatch(row, order)
             if difference is not None:
                 await self._books.complain_once(row, difference)
         if not is_news(row, order):
-            return
+            return False
         try:
             written = await self._books.write(row, change_from(order, utc_now()))
         except IllegalTransitionError as error:
             await self._books.complain_once(row, f"the broker calls it {order.status}, but {error}")
-            return
+            return False
         await self._books.publish(written)
+        return True

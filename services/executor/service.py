@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from libs.common.broker import (
     BrokerError,
@@ -29,7 +30,9 @@ from services.executor.record_store import RecordStore
 from services.executor.recorder import Recorder
 from services.executor.settling import Settling
 from services.executor.store import ExecutorStore
+from services.executor.stream import TradeUpdates
 from services.executor.trading import TradingDoor
+from services.executor.updates import Trust, poll_seconds
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class ExecutorService:
         self.store = ExecutorStore(engine)
         self.speed = settings.alpaca.clock_speed
         self.broker: OrderDesk | None = None
+        self.updates: TradeUpdates | None = None
         if settings.bot.mode is BotMode.LIVE:
             pace = PacedClock(settings.executor.requests_per_minute, self.speed)
             self.broker = OrderDesk(settings.alpaca, pace)
@@ -79,9 +83,16 @@ class ExecutorService:
             group.create_task(self._approvals())
             group.create_task(self.recorder.run())
             group.create_task(self._watch_the_lock())
-            group.create_task(self._follow())
             group.create_task(self._mind_the_trading_state())
-            if self.broker is not None:
+            if self.broker is None:
+                group.create_task(self._follow(None))
+            else:
+                updates = self.updates = TradeUpdates(
+                    self.context, self.following.hear, self.following.wake.set
+                )
+                self.following.polled_news = updates.polled_news
+                group.create_task(updates.run())
+                group.create_task(self._follow(updates))
                 settling, reconciling = self._drop_copy(self.broker)
                 group.create_task(self._ledger(settling))
                 group.create_task(self._reconcile(reconciling))
@@ -160,16 +171,33 @@ class ExecutorService:
             Severity.ERROR, "poison", f"{delivery.subject}: {delivery.payload[:200]!r}"
         )
 
-    async def _follow(self) -> None:
-        pause = max(
-            POLL_SECONDS_MIN, self.context.settings.executor.order_poll_seconds / self.speed
-        )
+    async def _follow(self, updates: TradeUpdates | None) -> None:
+        settings = self.context.settings.executor
         while True:
+            self.following.wake.clear()
             try:
                 await self.following.follow()
             except (BrokerError, WireError, BusError) as error:
                 await self._trouble("broker", f"open orders cannot be followed: {error}")
-            await asyncio.sleep(pause)
+            seconds = poll_seconds(
+                updates.trust if updates else Trust(),
+                in_doubt=self.following.in_doubt,
+                often=settings.order_poll_seconds,
+                seldom=settings.order_poll_seconds_streaming,
+            )
+            await self._sleep_or_wake(max(POLL_SECONDS_MIN, seconds / self.speed), updates)
+
+    async def _sleep_or_wake(self, seconds: float, updates: TradeUpdates | None) -> None:
+        """Also ends when a trusted stream stops being one: polling is what is left then."""
+        trusted = updates is not None and updates.trust.healthy
+        deadline = asyncio.get_running_loop().time() + seconds
+        await asyncio.sleep(POLL_SECONDS_MIN)
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if updates is not None and trusted and not updates.trust.healthy:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.following.wake.wait(), min(left, POLL_SECONDS_MIN))
+                return
 
     async def _mind_the_trading_state(self) -> None:
         """Keeps both logs of it alike, and calls back what it no longer lets stand."""

@@ -166,6 +166,10 @@ class ExecutorStore:
                 raise IllegalTransitionError(f"{doing}: {reason}") from error
             raise
 
+    def row(self, client_order_id: str) -> OrderRow | None:
+        found = self._rows(db.orders.c.client_order_id == client_order_id)
+        return found[0] if found else None
+
     def open_rows(self) -> list[OrderRow]:
         """Everything that may still change, oldest first."""
         return self._rows(db.orders.c.state.not_in([state.value for state in FINAL]))

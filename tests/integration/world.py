@@ -69,6 +69,7 @@ def base_environ(nats: NatsServer, database_url: str, keys: KeyPair) -> dict[str
         "RISK_VERIFY_KEY": keys.public,
         "WHEEL_UNIVERSE": "KO",
         "ORDER_POLL_SECONDS": "0.1",
+        "ORDER_POLL_SECONDS_STREAMING": "0.1",
         "SETTLE_SECONDS": "0.1",
         "ALPACA_CONNECT_TIMEOUT_SECONDS": "2",
         "ALPACA_READ_TIMEOUT_SECONDS": "5",
