@@ -116,6 +116,7 @@ async def test_a_mute_stream_is_found_deaf_replaced_and_polled_meanwhile(
     await in_state(world, 2, "filled")
     assert not room.service.updates.trust.healthy
     broker.heal()
+    await until(lambda: room.context.counters["stream_connections"] == 2, "another connection")
     await sold_or_filled(world, 3)
     await until(lambda: room.service.updates.trust.healthy, "the stream to be trusted again")
 
