@@ -173,6 +173,8 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: float = 5.0
     """How long after doubt the broker is asked again before an order counts as never arrived."""
     requests_per_minute: int = 60
+    entry_rest_minutes: int = 60
+    """How long after its snapshot an entry that does not fill is cancelled; 0: at the close."""
     reconcile_seconds: float = 60.0
     """How often the broker is held against our books, by the broker's clock."""
     reconcile_cash_tolerance: Decimal = Decimal(1)

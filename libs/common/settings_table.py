@@ -299,6 +299,14 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         _EXECUTOR,
+        "ENTRY_REST_MINUTES",
+        "executor.entry_rest_minutes",
+        form.whole(0, 1440),
+        "How many minutes of the market after its snapshot an entry that has not filled is "
+        "cancelled. 0: at the close only.",
+    ),
+    Entry(
+        _EXECUTOR,
         "RECONCILE_SECONDS",
         "executor.reconcile_seconds",
         form.number("1", "86400"),

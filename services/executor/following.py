@@ -19,6 +19,7 @@ from services.executor.clearing import to_cancel
 from services.executor.desk import Desk
 from services.executor.lifecycle import IN_DOUBT, IllegalTransitionError, OrderState
 from services.executor.orders import OrderChange, OrderRow
+from services.executor.resting import to_let_go
 from services.executor.store import ExecutorStore, StaleRowError
 from services.executor.submit import Step, change_from, is_news, mismatch, step_when_not_found
 from services.executor.updates import leads_on
@@ -30,6 +31,7 @@ def _nobody(_client_order_id: str) -> None:
     """Told by default."""
 
 
+TOO_MANY = 429
 STALE_MARGIN = dt.timedelta(seconds=60)
 
 
@@ -118,6 +120,7 @@ class Following:
         self.in_doubt = any(row.state in IN_DOUBT for row in sent)
         if sent and self._broker is not None:
             await self._look_at_the_broker(sent, self._broker)
+            await self._let_go(sent, self._broker)
         self._desk.told &= self._desk.busy
 
     async def call_back(self, standing: Standing) -> None:
@@ -128,17 +131,32 @@ class Following:
         on_halt = self._settings.executor.cancel_entries_on_halt
         rows = await self._books.patiently(self._store.open_rows)
         for row in to_cancel(rows, standing, entries_on_halt=on_halt):
-            order_id = row.order_id or ""
-            if order_id in self._canceled:
-                continue
-            try:
-                await asyncio.to_thread(broker.cancel, order_id)
-            except BrokerRefusedError as error:
-                log.info("%s cannot be cancelled: %s", row.client_order_id, error)
-                if not error.certain:
-                    continue
-            self._canceled.add(order_id)
-            self._context.count("called_back")
+            await self._cancel(row, broker, "called_back")
+
+    async def _let_go(self, rows: list[OrderRow], broker: OrderDesk) -> None:
+        """Cancels what has rested long enough."""
+        rested = to_let_go(
+            rows,
+            now=self._context.market_now,
+            market_open=self._context.market_open,
+            rest_minutes=self._settings.executor.entry_rest_minutes,
+        )
+        for row in rested:
+            await self._cancel(row, broker, "let_go")
+
+    async def _cancel(self, row: OrderRow, broker: OrderDesk, counter: str) -> None:
+        """Asks once. What became of it is seen as of any other order: it may have filled."""
+        order_id = row.order_id or ""
+        if order_id in self._canceled:
+            return
+        try:
+            await asyncio.to_thread(broker.cancel, order_id)
+        except BrokerRefusedError as error:
+            log.info("%s cannot be cancelled: %s", row.client_order_id, error)
+            if not error.certain or error.status == TOO_MANY:
+                return
+        self._canceled.add(order_id)
+        self._context.count(counter)
 
     async def _end_if_stale(self, row: OrderRow) -> None:
         """An approval whose message was given up would stay open for ever."""
