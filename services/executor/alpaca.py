@@ -17,7 +17,7 @@ from alpaca.trading import enums, requests
 from alpaca.trading.client import TradingClient
 
 from libs.common import wire
-from libs.common.broker import BrokerRefusedError, PacedClock, one_request
+from libs.common.broker import BrokerRefusedError, PacedClock, tame
 from libs.common.contracts import AlpacaEnv, OrderIntended, OrderType
 from libs.common.runtime import utc_now
 from libs.common.settings import AlpacaSettings
@@ -48,7 +48,7 @@ def _client(settings: AlpacaSettings, pace: PacedClock | None) -> TradingClient:
         url_override=settings.base_url,
         raw_data=True,
     )
-    client._one_request = one_request(client._session, settings, pace)  # type: ignore[method-assign,assignment]
+    tame(client, settings, pace)
     return client
 
 

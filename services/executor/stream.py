@@ -102,7 +102,7 @@ class TradeUpdates:
         ) as socket:
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._listen(socket)
-            self.trust = after_connect(self.trust)
+            self.trust = after_connect(self.trust, time.monotonic())
             self._on_connect()
             self._context.count("stream_connections")
             await self._hear(socket)

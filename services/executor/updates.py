@@ -83,6 +83,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the stream. Times are seconds of a monotonic clock."""
 
     connected: bool = False
+    connected_at: float = 0.0
     doubted: bool = False
     """It proved deaf, and has told nothing since."""
     missed: dict[str, float] = {}
@@ -102,8 +103,8 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def after_connect(trust: Trust) -> Trust:
-    return msgspec.structs.replace(trust, connected=True, missed={})
+def after_connect(trust: Trust, now_seconds: float) -> Trust:
+    return msgspec.structs.replace(trust, connected=True, connected_at=now_seconds, missed={})
 
 
 def after_loss(trust: Trust) -> Trust:
@@ -117,7 +118,11 @@ def after_update(trust: Trust, client_order_id: str) -> Trust:
 
 
 def after_polled_news(trust: Trust, client_order_id: str, now_seconds: float) -> Trust:
-    """Polling found what the stream has not told."""
+    """Polling found what the stream has not told. What comes out just after a connection happened
+    before it, and nobody is to blame.
+    """
+    if now_seconds - trust.connected_at < GRACE_SECONDS:
+        return trust
     if not trust.connected or trust.doubted or client_order_id in trust.missed:
         return trust
     return msgspec.structs.replace(trust, missed=trust.missed | {client_order_id: now_seconds})

@@ -99,8 +99,9 @@ async def test_a_dropped_stream_is_opened_again_and_the_gap_read_by_request(
 
 
 async def test_a_mute_stream_is_found_deaf_replaced_and_polled_meanwhile(
-    world: World, broker: Broker
+    world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("services.executor.updates.GRACE_SECONDS", 0.2)
     room = await executor(world, broker, ORDER_POLL_SECONDS_STREAMING="1")
     await sold(world, 1)
     await until(lambda: room.context.counters.get("stream_updates"), "the stream to tell of it")

@@ -109,7 +109,7 @@ def test_what_leads_on_is_in_the_table_and_unfills_nothing(
 
 
 def test_a_stream_that_is_late_is_forgiven_and_one_that_is_deaf_is_not() -> None:
-    trust = after_polled_news(after_connect(Trust()), "acl-1", 100.0)
+    trust = after_polled_news(after_connect(Trust(), 0.0), "acl-1", 100.0)
     assert not trust.healthy
     assert not is_deaf(trust, 100.0 + GRACE_SECONDS)
     assert after_update(trust, "acl-1").healthy
@@ -117,10 +117,16 @@ def test_a_stream_that_is_late_is_forgiven_and_one_that_is_deaf_is_not() -> None
     assert is_deaf(trust, 100.1 + GRACE_SECONDS)
 
 
+def test_what_happened_before_it_was_open_is_not_held_against_it() -> None:
+    trust = after_connect(Trust(), 100.0)
+    assert after_polled_news(trust, "acl-1", 100.0 + GRACE_SECONDS / 2).healthy
+    assert not after_polled_news(trust, "acl-1", 100.0 + GRACE_SECONDS).healthy
+
+
 def test_after_being_deaf_it_is_trusted_when_it_has_told_something() -> None:
-    trust = after_connect(after_loss(after_deaf(after_connect(Trust()))))
+    trust = after_connect(after_loss(after_deaf(after_connect(Trust(), 0.0))), 50.0)
     assert not trust.healthy
-    assert after_polled_news(trust, "acl-1", 1.0) == trust, "nothing is expected of it"
+    assert after_polled_news(trust, "acl-1", 99.0) == trust, "nothing is expected of it"
     assert after_update(trust, "acl-1").healthy
 
 
@@ -134,7 +140,7 @@ def test_connections_that_tell_nothing_come_ever_slower() -> None:
 
 
 def test_polling_is_seldom_only_while_the_stream_is_trusted_and_nothing_in_doubt() -> None:
-    good = after_connect(Trust())
+    good = after_connect(Trust(), 0.0)
 
     def pause(trust: Trust, *, in_doubt: bool) -> float:
         return poll_seconds(trust, in_doubt=in_doubt, often=5, seldom=30)
