@@ -17,10 +17,10 @@ from tests.integration.world import Process, World, until
 
 pytestmark = pytest.mark.integration
 
-INTENTS = 6
-KILLS = 3
-SECONDS = 60.0
-"""A message that a killed executor held comes again after ten seconds."""
+INTENTS = 3
+KILLS = 1
+SECONDS = 80.0
+"""A message that a killed executor held comes again after the consumer's fifteen seconds."""
 ENDLESS = dt.timedelta(minutes=10)
 UNRESOLVED = "select 1 from orders where state in ('approved', 'submitting', 'unknown')"
 UNSAID = "select 1 from orders where published_revision < revision"
