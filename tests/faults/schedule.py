@@ -79,10 +79,10 @@ BROKER_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "malformed_after"},
     {"kind": "malformed"},
     {"kind": "delay", "seconds": 2},
-    {"kind": "error", "status": 422, "code": 40010001, "message": "client_order_id must be unique"},
 )
 """The broker answers wrongly, late, or not at all. `delay` lets a fill come before the answer to
-its POST, and a kill fall between request and answer; the last says "duplicate" of a new order.
+its POST, and a kill fall between request and answer. A duplicate id is said truly: whatever was
+accepted without an answer and is sent again meets it.
 """
 
 BROKER_PLACES: tuple[dict[str, Any], ...] = (
