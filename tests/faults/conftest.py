@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
 
 import pytest
 
+from tests.faults.disks import small_disks
 from tests.faults.play import Play
 from tests.faults.stand import Stand
 from tests.integration.servers import folder_of_its_own
@@ -22,9 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @asynccontextmanager
-async def a_stand(services: tuple[str, ...] | None = None) -> AsyncIterator[Stand]:
-    with folder_of_its_own() as folder:
-        stand = Stand(folder) if services is None else Stand(folder, services=services)
+async def a_stand(*, small: bool = False, **how: Any) -> AsyncIterator[Stand]:
+    """`small` puts its servers on disks that can be filled; `how` is what Stand takes."""
+    with folder_of_its_own() as folder, small_disks(folder) if small else nullcontext(False) as can:
+        if small and not can:
+            pytest.skip("mounting a tmpfs is not permitted here, so no disk can be filled")
+        stand = Stand(folder, **how)
         try:
             await stand.open()
             yield stand

@@ -13,14 +13,17 @@ import msgspec
 import nats.errors
 import requests
 
+from tests.faults.disks import MEGABYTES, fill, free
 from tests.faults.forgeries import forge, repeat
+from tests.faults.invariants import Halt
 from tests.faults.proxy import Mode
 from tests.faults.schedule import Action, Kind, Schedule
-from tests.faults.stand import Stand
+from tests.faults.stand import Stand, now
 from tests.faults.wishes import Planner
 
 Say = Callable[[str], None]
 SECOND = "-2"
+DISK_SECONDS = 0.2
 
 
 class Injector:
@@ -30,6 +33,7 @@ class Injector:
         self._stand = stand
         self._planner = planner
         self._say = say
+        self._halted = False
         self._carry_out: dict[Kind, Callable[[Action], Awaitable[None]]] = {
             Kind.KILL: self._kill,
             Kind.STOP: self._stop,
@@ -43,6 +47,8 @@ class Injector:
             Kind.FORGE: self._forge,
             Kind.SECOND_EXECUTOR: self._second_executor,
             Kind.CLOCK: self._clock,
+            Kind.HALT: self._halt,
+            Kind.DISK: self._disk,
         }
 
     async def play(self, schedule: Schedule) -> None:
@@ -71,6 +77,8 @@ class Injector:
         stand.stop_postgres(signal.SIGCONT)
         for proxy in stand.proxies.values():
             proxy.set(Mode.PASS)
+        for name in MEGABYTES:
+            free(stand.folder / name)
         await stand.exchange("DELETE", "/sim/faults")
 
     # --- processes -------------------------------------------------------------------------------
@@ -101,6 +109,19 @@ class Injector:
         self._stand.kill(action.target)
         self._stand.start(action.target)
 
+    async def _halt(self, action: Action) -> None:
+        """Halted from the command's end until just before it is lifted, which takes both logs."""
+        if self._halted or not await self._stand.say("halt"):
+            return
+        self._halted = True
+        begun_at = now()
+        await asyncio.sleep(action.seconds)
+        self._stand.halts.append(Halt(begun_at=begun_at, ended_at=now()))
+        lifted = False
+        while not lifted:  # it needs both logs, and one of them may be down
+            lifted = await self._stand.say("resume")
+        self._halted = False
+
     # --- servers ---------------------------------------------------------------------------------
 
     async def _nats_kill(self, action: Action) -> None:
@@ -125,6 +146,27 @@ class Injector:
         self._stand.stop_postgres(signal.SIGSTOP)
         await asyncio.sleep(action.seconds)
         self._stand.stop_postgres(signal.SIGCONT)
+
+    async def _disk(self, action: Action) -> None:
+        """Full for so long, also where a restart would make room. NATS switches JetStream off when
+        its disk is full and needs a restart afterwards.
+        """
+        place = self._stand.folder / action.target
+        begun = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() < begun + action.seconds:
+            await asyncio.to_thread(fill, place)
+            await asyncio.sleep(DISK_SECONDS)
+        free(place)
+        if action.target == "nats" and not await self._streams_answer():
+            self.done["disk nats: restart needed"] += 1
+            self._stand.kill_nats()
+
+    async def _streams_answer(self) -> bool:
+        try:
+            await self._stand.raw.jetstream(timeout=2).stream_info("ORDERS")
+        except (nats.errors.Error, TimeoutError):
+            return False
+        return True
 
     # --- the network and the broker --------------------------------------------------------------
 

@@ -269,14 +269,14 @@ def facts_agree(seen: Observation) -> Iterator[str]:
     for order_id in last.keys() - rows.keys():
         yield f"{order_id}: a fact says {last[order_id].status}, and there is no row"
     for order_id, row in rows.items():
-        fact = last.get(order_id)
+        told_last = last.get(order_id)
         ours = (row.revision, row.broker_status or row.state.value, row.filled_qty)
         if row.published_revision != row.revision:
             yield f"{order_id}: at revision {row.revision}, published {row.published_revision}"
-        elif fact is None:
+        elif told_last is None:
             yield f"{order_id}: ours {_shown(ours)}, and no fact was published"
-        elif ours != (fact.revision, fact.status, fact.filled_qty):
-            told = (fact.revision, fact.status, fact.filled_qty)
+        elif ours != (told_last.revision, told_last.status, told_last.filled_qty):
+            told = (told_last.revision, told_last.status, told_last.filled_qty)
             yield f"{order_id}: ours {_shown(ours)}, the last fact {_shown(told)}"
     for (order_id, revision), count in times.items():
         if count > 1:

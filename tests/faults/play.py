@@ -41,7 +41,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Play:
     def __init__(self, stand: Stand, seed: int, say: Say) -> None:
         self.stand = stand
-        self.planner = Planner(stand.bus, seed)
+        self.planner = Planner(stand, seed)
         self.observer = Observer(stand)
         self.seen: Observation
         self._say = say
@@ -87,7 +87,9 @@ class Play:
         found: list[Violation] = []
         while True:
             try:
-                self.seen = await self.observer.look(self.planner.acknowledged, closed=closed)
+                self.seen = await self.observer.look(
+                    self.planner.acknowledged, halts=self.stand.halts, closed=closed
+                )
                 found = violations(self.seen)
                 if not found:
                     return []

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     SECOND_EXECUTOR = "second_executor"
     CLOCK = "clock"  # a service begun again with its clock off
     HALT = "halt"
+    DISK = "disk"  # a server's disk is full
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,8 +111,9 @@ WEIGHTS: dict[Kind, int] = {
     Kind.REPEAT: 3,
     Kind.FORGE: 3,
     Kind.SECOND_EXECUTOR: 1,
+    Kind.HALT: 1,
 }
-"""How often each is drawn. The clock and the halt have stories of their own."""
+"""How often each is drawn. The clock has stories of its own; disks fill where they can be small."""
 
 KILL_WEIGHTS = {"executor": 6, "risk": 4, "market": 1, "planner": 1, "reporter": 1}
 
@@ -190,6 +192,10 @@ def _halt(draw: random.Random) -> dict[str, Any]:
     return {"seconds": draw.uniform(3, 6)}
 
 
+def _disk(draw: random.Random) -> dict[str, Any]:
+    return {"target": draw.choice(("nats", "postgres")), "seconds": draw.uniform(3, 6)}
+
+
 _DRAWN: dict[Kind, Callable[[random.Random], dict[str, Any]]] = {
     Kind.KILL: _kill,
     Kind.STOP: _stop,
@@ -200,6 +206,7 @@ _DRAWN: dict[Kind, Callable[[random.Random], dict[str, Any]]] = {
     Kind.SECOND_EXECUTOR: _second_executor,
     Kind.CLOCK: _clock,
     Kind.HALT: _halt,
+    Kind.DISK: _disk,
 }
 
 

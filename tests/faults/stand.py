@@ -13,19 +13,21 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import nats
+import psycopg
 import requests
 from nats.aio.client import Client
 
 from libs.common.bus import Bus
-from libs.common.migrate import migrate_url
+from libs.common.bus_accounts import PROVISION
+from libs.common.migrate import migrate_address
+from libs.common.provisioning import provision
 from libs.common.runtime import EXIT_BROKEN_PROMISE
-from libs.common.settings import BusSettings
 from libs.common.signing import KeyPair, generate_keypair
 from libs.embedded.nats import NatsServer
 from libs.embedded.postgres import PostgresServer
@@ -33,12 +35,13 @@ from libs.embedded.processes import free_port, tail
 from services.cli.supervisor import Child, environ_for, service_child
 from services.exchange.config import ExchangeConfig
 from tests.conformity.served import KEY, KEYS, SECRET
-from tests.faults.invariants import Sent
+from tests.faults.invariants import Halt, Sent
 from tests.faults.proxy import Proxy
+from tests.integration.voices import raw_client
 
 SPEED = 60.0
 """A minute of trading in a second: market ticks every other second."""
-TICK_SECONDS = 120
+TICKS_PER_MINUTE = 30
 SYMBOLS = ("AAPL", "BAC", "CVX", "HD", "JNJ", "JPM", "KO", "MSFT", "PFE", "XOM")
 START = dt.date(2017, 5, 1)
 APPROVAL_SECONDS = 45
@@ -54,10 +57,22 @@ def now() -> dt.datetime:
 
 
 class Stand:
-    """`durable_folder` etc. are all below `folder`; everything ends with `close`."""
+    """Everything it keeps is below `folder`, and everything it starts ends with `close`.
 
-    def __init__(self, folder: Path, *, services: tuple[str, ...] = SERVICES) -> None:
+    `changes` are settings of its services that differ.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        services: tuple[str, ...] = SERVICES,
+        ticks_per_minute: int = TICKS_PER_MINUTE,
+        changes: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self.ticks_per_minute = ticks_per_minute
+        self.changes = dict(changes or {})
         self.keys: KeyPair = generate_keypair()
         self.services = services
         self.children: dict[str, Child] = {}
@@ -68,9 +83,9 @@ class Stand:
         self.sent: list[Sent] = []
         self.proxies: dict[str, Proxy] = {}
         self.environ: dict[str, str] = {}
-        self.nats = NatsServer(
-            folder=folder / "nats", port=free_port(), user="faults", password="of-the-faults"
-        )
+        self.halts: list[Halt] = []
+        self.has_small_disks = False
+        self.nats = NatsServer(folder=folder / "nats", port=free_port())
         self.postgres = PostgresServer(
             folder=folder / "postgres", port=free_port(), password="of-the-faults", durable=False
         )
@@ -89,10 +104,10 @@ class Stand:
         self._start_exchange()
         await asyncio.to_thread(self.nats.wait)
         await asyncio.to_thread(self.postgres.wait)
-        await asyncio.to_thread(migrate_url, self.postgres.url)
-        self.bus = await Bus.connect(self.bus_settings, name="harness")
-        await self.bus.provision()
-        self.raw = await self.raw_client()
+        await asyncio.to_thread(self.migrate)
+        await provision(self.nats.settings)
+        self.bus = await Bus.connect(self.nats.settings, account="planner")
+        self.raw = await self._raw_client()
         await self._until(self._exchange_answers, "the exchange")
         await self._make_proxies()
         self.environ = self._settings()
@@ -118,18 +133,18 @@ class Stand:
             await asyncio.to_thread(server.stop)
         await asyncio.sleep(0.05)  # transports close at the loop's next turns
 
-    @property
-    def bus_settings(self) -> BusSettings:
-        return BusSettings(url=self.nats.url, user=self.nats.user, password=self.nats.password)
+    def migrate(self) -> None:
+        migrate_address(self.postgres.url, logins_folder=self.folder / "logins")
 
-    async def raw_client(self) -> Client:
-        """Plain nats-py with every right there is: what reads the streams, and what attacks."""
-        return await nats.connect(
-            self.nats.url,
-            user=self.nats.user,
-            password=self.nats.password,
+    async def _raw_client(self) -> Client:
+        """Plain nats-py as the owner of the streams: what reads them, and an attacker who got
+        further than the bus lets anybody get.
+        """
+        return await raw_client(
+            self.nats,
+            PROVISION,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # seconds, floats work
+            reconnect_time_wait=0.2,
             ping_interval=2,
             error_cb=_quiet,
         )
@@ -167,12 +182,12 @@ class Stand:
             "ALPACA_CONNECT_TIMEOUT_SECONDS": "2",
             "ALPACA_READ_TIMEOUT_SECONDS": "3",
             "NATS_URL": self.nats.url,
-            "NATS_USER": self.nats.user,
-            "NATS_PASSWORD": self.nats.password,
+            "NATS_SEEDS_FOLDER": str(self.nats.seeds_folder),
             "DATABASE_URL": self.postgres.url,
+            "DATABASE_LOGINS_FOLDER": str(self.folder / "logins"),
             "RISK_SIGNING_KEY": self.keys.private,
             "RISK_VERIFY_KEY": self.keys.public,
-            "TICK_SECONDS": str(TICK_SECONDS),
+            "TICK_SECONDS": str(int(SPEED * 60 / self.ticks_per_minute)),
             "WHEEL_UNIVERSE": ",".join(SYMBOLS),
             "DTE_MIN": "5",
             "DTE_MAX": "14",
@@ -190,17 +205,27 @@ class Stand:
             "HALT_DAILY_LOSS_PCT": "0",
             "REDUCE_DRAWDOWN_PCT": "0",
             "HALT_DRAWDOWN_PCT": "0",
+            "MAX_ORDER_NOTIONAL": "1000000000",
+            "EXECUTOR_MAX_NOTIONAL": "1000000000",
+            "PRICE_COLLAR_PCT": "1000",
+            "EXECUTOR_PRICE_COLLAR_PCT": "1000",
+            "QUOTE_AGE_SECONDS_MAX": "3600",
+            "ENTRY_MINUTES_BEFORE_CLOSE": "0",
             "PORTFOLIO_AGE_SECONDS_MAX": "7200",
             "APPROVAL_TTL_SECONDS": str(APPROVAL_SECONDS),
             "SETTLE_SECONDS": "2",
             "ORDER_POLL_SECONDS": "15",
             "EXECUTOR_REQUESTS_PER_MINUTE": "100",
             "MARKET_REQUESTS_PER_MINUTE": "100",
+            **self.changes,
         }
 
-    def settings_of(self, service: str) -> dict[str, str]:
-        """With the proxies this service's connections lead through."""
-        changed = dict(self.environ)
+    def _environ_of(self, service: str) -> dict[str, str]:
+        """What a service is given, with the proxies its connections lead through."""
+        environ = environ_for(service, self.environ)
+        login = environ.pop("DATABASE_URL_FILE", None)
+        if login is not None:
+            environ["DATABASE_URL"] = Path(login).read_text().strip()
         ports = {
             "nats": ("NATS_URL", self.nats.port),
             "postgres": ("DATABASE_URL", self.postgres.port),
@@ -210,14 +235,15 @@ class Stand:
             near, _, far = link.partition("-")
             if near == service:
                 variable, port = ports[far]
-                changed[variable] = changed[variable].replace(f":{port}", f":{proxy.port}")
-        return changed
+                environ[variable] = environ[variable].replace(f":{port}", f":{proxy.port}")
+        return environ
 
     # --- processes -------------------------------------------------------------------------------
 
     def start(self, name: str, *, instance: str = "", clock_offset_seconds: int = 0) -> None:
         """A service; `instance` names a second one of the same kind."""
-        child = service_child(name, self.settings_of(name), self.folder / "logs")
+        child = service_child(name, self.environ, self.folder / "logs")
+        child.environ = self._environ_of(name)
         child.name = name + instance
         child.log_path = self.folder / "logs" / f"{child.name}.log"
         if clock_offset_seconds:
@@ -259,7 +285,8 @@ class Stand:
                 if child.name not in self.held_down and not alive(child):
                     self._start_again(child)
             if "nats" not in self.held_down and self.nats.ended:
-                self.nats.start()
+                with contextlib.suppress(OSError):  # its disk is full; it is tried again
+                    self.nats.start()
             if "postgres" not in self.held_down and self.postgres.ended:
                 self.postgres.launch()
             await asyncio.sleep(KEEP_SECONDS)
@@ -311,6 +338,37 @@ class Stand:
             for process in (postmaster, *postmaster.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     process.send_signal(number)
+
+    # --- the operator ----------------------------------------------------------------------------
+
+    async def say(self, verb: str) -> bool:
+        """`alpaclaudia halt` and `resume`, as the operator's own process. Whether it worked."""
+        environ = environ_for("operator", {}) | {
+            name: self.environ[name]
+            for name in (
+                "NATS_URL",
+                "NATS_SEEDS_FOLDER",
+                "DATABASE_URL",
+                "DATABASE_LOGINS_FOLDER",
+                "ALPACA_ENV",
+            )
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.cli", verb, "--why", "a schedule says so"),
+            env=environ,
+            cwd=Path.cwd(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        return await process.wait() == 0
+
+    def count(self, table: str) -> int:
+        """Rows of a table."""
+        with psycopg.connect(self.postgres.url, connect_timeout=5) as connection:
+            found = connection.execute(f"select count(*) from {table}").fetchone()  # type: ignore[arg-type]  # noqa: S608
+        assert found is not None
+        return int(found[0])
 
     # --- the exchange ----------------------------------------------------------------------------
 

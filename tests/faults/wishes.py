@@ -10,8 +10,10 @@ import datetime as dt
 import random
 from decimal import Decimal
 
-from libs.common.bus import Bus, BusError
-from libs.common.codec import UndecodableError
+import nats.errors
+
+from libs.common.bus import BusError
+from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import (
     OrderIntended,
     OrderType,
@@ -23,7 +25,7 @@ from libs.common.contracts import (
 )
 from libs.common.money import CENT
 from libs.common.symbols import Right
-from tests.faults.stand import SYMBOLS, now
+from tests.faults.stand import SYMBOLS, Stand, now
 
 PAUSE_SECONDS = (0.05, 0.35)
 TRIES = 12
@@ -31,11 +33,11 @@ TOO_OLD = dt.timedelta(seconds=30)
 
 
 class Planner:
-    def __init__(self, bus: Bus, seed: int) -> None:
+    def __init__(self, stand: Stand, seed: int) -> None:
         self.made: dict[str, OrderIntended] = {}
         """Everything it tried to publish."""
         self.acknowledged: set[str] = set()
-        self._bus = bus
+        self._stand = stand
         self._seed = seed
         self._draw = random.Random(seed)
         self._wished_in: dict[str, str] = {}
@@ -66,7 +68,7 @@ class Planner:
         self.made[intent.message_id] = intent
         for _ in range(TRIES):
             try:
-                await self._bus.publish(intent, patience_seconds=0.5)
+                await self._stand.bus.publish(intent, patience_seconds=0.5)
             except BusError:
                 if self._draw.random() < 0.1:
                     return
@@ -76,15 +78,23 @@ class Planner:
 
     async def _next(self) -> OrderIntended | None:
         symbol = self._draw.choice(SYMBOLS)
-        with contextlib.suppress(BusError, UndecodableError):
-            snapshot = await self._bus.last("MARKET", f"market.snapshot.{symbol}", SnapshotTaken)
-            if (
-                snapshot is not None
-                and now() - snapshot.at < TOO_OLD
-                and self._wished_in.get(symbol) != snapshot.tick_id
-            ):
-                self._wished_in[symbol] = snapshot.tick_id
-                return self._intent(snapshot)
+        snapshot = await self._snapshot(symbol)
+        if (
+            snapshot is None
+            or now() - snapshot.at > TOO_OLD
+            or self._wished_in.get(symbol) == snapshot.tick_id
+        ):
+            return None
+        self._wished_in[symbol] = snapshot.tick_id
+        return self._intent(snapshot)
+
+    async def _snapshot(self, symbol: str) -> SnapshotTaken | None:
+        subject = f"market.snapshot.{symbol}"
+        js = self._stand.raw.jetstream(timeout=1)
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError, UndecodableError):
+            found = await js.get_msg("MARKET", subject=subject, direct=True)
+            message = decode_message(subject, found.data or b"")
+            return message if isinstance(message, SnapshotTaken) else None
         return None
 
     def _intent(self, snapshot: SnapshotTaken) -> OrderIntended | None:
