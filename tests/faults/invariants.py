@@ -296,6 +296,16 @@ CHECKS: dict[str, Callable[[Observation], Iterator[str]]] = {
     "rows and facts agree": facts_agree,
 }
 
+FOR_GOOD = frozenset(
+    {
+        "at most one order per intent",
+        "one verdict per intent",
+        "nothing sent after expiry",
+        "nothing sent while halted",
+    }
+)
+"""What no waiting mends."""
+
 
 def _approvals(seen: Observation) -> Iterator[Decided]:
     return (one for one in seen.decisions if one.genuine and one.approved)

@@ -15,7 +15,7 @@ import psycopg
 import requests
 
 from tests.faults.inject import Injector
-from tests.faults.invariants import Observation, Violation, violations
+from tests.faults.invariants import FOR_GOOD, Observation, Violation, violations
 from tests.faults.observe import Observer
 from tests.faults.schedule import Schedule
 from tests.faults.stand import Stand
@@ -95,7 +95,8 @@ class Play:
                     return []
             except _PASSING as error:
                 found = [Violation(invariant="all sides can be read", text=repr(error))]
-            if time.monotonic() > deadline or self.stand.gave_up:
+            hopeless = self.stand.gave_up or any(one.invariant in FOR_GOOD for one in found)
+            if hopeless or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -51,6 +51,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "two executors": ("second_executor",),
     "a service's clock ± 60 s": ("clock ",),
     "halt in mid-flight": ("halt",),
+    "disk full": ("disk ",),
 }
 """The words of the table, and the actions each stands for, by the beginning of their names."""
 

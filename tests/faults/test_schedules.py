@@ -15,7 +15,7 @@ SEED = 4
 
 
 async def test_a_random_schedule_loses_and_doubles_nothing() -> None:
-    schedule = make_schedule(SEED, seconds=40)
+    schedule = make_schedule(SEED, seconds=30)
     print(schedule)
     async with a_stand() as stand:
         play = a_play(stand, SEED)
