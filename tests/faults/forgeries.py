@@ -7,28 +7,45 @@ import os
 from decimal import Decimal
 
 import msgspec
-from nats.aio.client import Client
 
 from libs.common.contracts import AlpacaEnv, IntentApproved, OrderIntended
 from libs.common.signing import generate_keypair, sign
 from tests.faults.stand import Stand, now
+from tests.integration.voices import raw_client
 
 OVERSIZED_BYTES = 2_000_000
 NESTED = 20_000
 WAIT_SECONDS = 2.0
 
 
-async def repeat(raw: Client, subject: str, payload: bytes, message_id: str | None) -> None:
-    """The same bytes once more, under their own id or under one nobody has seen."""
-    headers = {"Nats-Msg-Id": message_id or f"again-{os.urandom(8).hex()}"}
-    await raw.jetstream(timeout=WAIT_SECONDS).publish(subject, payload, headers=headers)
+async def repeat(stand: Stand, intent: OrderIntended, *, same_id: bool) -> None:
+    """The same intent once more from a planner, under its own id or under one nobody has seen."""
+    message_id = intent.message_id if same_id else _unseen_id()
+    await _publish(stand, "planner", intent.subject, msgspec.json.encode(intent), message_id)
 
 
 async def forge(stand: Stand, kind: str, like: OrderIntended) -> None:
-    """An approval of `kind`, made to look like one of `like`."""
+    """An approval of `kind`, made to look like one of `like`, by somebody who stole risk's key to
+    the bus (anybody else's is refused there) but not the key it signs with.
+    """
     subject = f"decisions.approved.{like.underlying}"
     for payload in await _payloads(stand, kind, like):
-        await repeat(stand.raw, subject, payload, None)
+        await _publish(stand, "risk", subject, payload, _unseen_id())
+
+
+async def _publish(
+    stand: Stand, account: str, subject: str, payload: bytes, message_id: str
+) -> None:
+    client = await raw_client(stand.nats, account, connect_timeout=2, allow_reconnect=False)
+    try:
+        js = client.jetstream(timeout=WAIT_SECONDS)
+        await js.publish(subject, payload, headers={"Nats-Msg-Id": message_id})
+    finally:
+        await client.close()
+
+
+def _unseen_id() -> str:
+    return f"again-{os.urandom(8).hex()}"
 
 
 _RUBBISH: dict[str, list[bytes]] = {

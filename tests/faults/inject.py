@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import nats.errors
 import requests
 
@@ -20,6 +19,9 @@ from tests.faults.proxy import Mode
 from tests.faults.schedule import Action, Kind, Schedule
 from tests.faults.stand import Stand, now
 from tests.faults.wishes import Planner
+
+_PASSING = (nats.errors.Error, TimeoutError, OSError)
+"""The bus is down, or refuses."""
 
 Say = Callable[[str], None]
 SECOND = "-2"
@@ -184,17 +186,15 @@ class Injector:
     async def _repeat(self, action: Action) -> None:
         known = [self._planner.made[key] for key in sorted(self._planner.acknowledged)]
         chosen = known[-int(action.detail["count"]) :]
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
+        same_id = action.detail["kind"] == "same_id"
+        with contextlib.suppress(*_PASSING):
             for intent in chosen:
-                await repeat(
-                    self._stand.raw,
-                    intent.subject,
-                    msgspec.json.encode(intent),
-                    intent.message_id if action.detail["kind"] == "same_id" else None,
-                )
+                await repeat(self._stand, intent, same_id=same_id)
+                self.done["(reached the bus) repeat"] += 1
 
     async def _forge(self, action: Action) -> None:
         known = list(self._planner.made.values())
         if known:
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
+            with contextlib.suppress(*_PASSING):
                 await forge(self._stand, str(action.detail["kind"]), known[-1])
+                self.done["(reached the bus) forge"] += 1

@@ -90,7 +90,9 @@ def record_of(
     outcomes = list(outcomes)
     done: Counter[str] = Counter()
     for outcome in outcomes:
-        done.update(outcome.done)
+        done.update(
+            {label: count for label, count in outcome.done.items() if not label.startswith("(")}
+        )
     return Record(
         seed=seed,
         minutes=round(minutes, 1),

@@ -79,6 +79,6 @@ def test_it_goes_between_the_pages_markers_and_nowhere_else() -> None:
     written = with_table(page, record())
     assert written.startswith(f"above\n{BEGIN}\nSeed 7")
     assert written.endswith(f"{END}\nbelow\n")
-    assert "old" not in written
+    assert "\nold\n" not in written
     with pytest.raises(ValueError, match="lacks"):
         with_table("no markers", record())

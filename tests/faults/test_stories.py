@@ -14,7 +14,7 @@ from tests.faults.conftest import a_play, a_stand
 from tests.faults.invariants import report
 from tests.faults.observe import read_tables
 from tests.faults.play import Play
-from tests.faults.schedule import Action, Kind, Schedule
+from tests.faults.schedule import FORGERIES, Action, Kind, Schedule
 from tests.faults.stand import Stand
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
@@ -71,6 +71,26 @@ async def test_a_clock_that_is_off_sends_nothing_after_its_approval(
         found = [one for one in await play.settle() if one.invariant != "every approval ends"]
         assert not found, report(found)
         assert len(play.seen.decisions) >= 8
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # nats-py leaves refused connections open
+async def test_forged_and_doubled_messages_reach_the_bus_and_lead_to_nothing() -> None:
+    details = [{"kind": kind} for kind in FORGERIES]
+    actions = [
+        Action(at_seconds=4 + place, kind=Kind.FORGE, detail=detail)
+        for place, detail in enumerate(details)
+    ] + [
+        Action(at_seconds=12 + place, kind=Kind.REPEAT, detail={"kind": kind, "count": 4})
+        for place, kind in enumerate(("same_id", "new_id"))
+    ]
+    async with a_stand(services=TRADING) as stand:
+        play = a_play(stand, 25)
+        outcome = await play.run(Schedule(seed=25, seconds=16, actions=tuple(actions)))
+        assert not outcome.violations, report(list(outcome.violations))
+        # The stream itself refuses what is oversized.
+        assert outcome.done["(reached the bus) forge"] == len(FORGERIES) - 1
+        assert outcome.done["(reached the bus) repeat"] == 8
+        assert len(play.seen.orders) == len({sent.client_order_id for sent in play.seen.sent})
 
 
 def again(stand: Stand, service: str, offset_seconds: int) -> None:
