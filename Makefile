@@ -9,9 +9,11 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
+FAULTS_FLAGS ?=
+SOAK_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check bench format clean
+.PHONY: help setup setup-dev demo test faults soak check bench format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +45,12 @@ demo: $(STAMP)  ## the whole loop on this machine against the simulated exchange
 
 test: $(DEV_STAMP)  ## unit and integration tests
 	@$(BIN)/python -m pytest
+
+faults: $(DEV_STAMP)  ## 1,000 intents under 200 kills and every other fault (20 minutes)
+	@$(BIN)/python -m tests.faults $(FAULTS_FLAGS)
+
+soak: $(DEV_STAMP)  ## half an hour at 20 ticks a minute: memory and open files stay flat
+	@$(BIN)/python -m tests.faults.soak $(SOAK_FLAGS)
 
 check: $(DEV_STAMP)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

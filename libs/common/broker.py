@@ -80,18 +80,26 @@ def refusal_of(status: int, body: bytes) -> BrokerRefusedError:
     return BrokerRefusedError(status, refusal.code, refusal.message or "no reason given")
 
 
-def tame(client: Any, settings: AlpacaSettings, pace: PacedClock | None) -> None:
+def tame(
+    client: Any,
+    settings: AlpacaSettings,
+    pace: PacedClock | None,
+    on_date: Callable[[str | None], None] | None = None,
+) -> None:
     """Makes a client of alpaca-py try once, with timeouts, and give bytes (see `one_request`)."""
     client._retry = 0
     client._retry_codes = []
-    client._one_request = one_request(client._session, settings, pace)
+    client._one_request = one_request(client._session, settings, pace, on_date)
 
 
 def one_request(
-    session: Any, settings: AlpacaSettings, pace: PacedClock | None
+    session: Any,
+    settings: AlpacaSettings,
+    pace: PacedClock | None,
+    on_date: Callable[[str | None], None] | None = None,
 ) -> Callable[[str, str, dict[str, Any], int], bytes]:
     """A stand-in for alpaca-py's `RESTClient._one_request`: one try, timeouts, bytes. Without a
-    pace the caller has waited for room itself.
+    pace the caller has waited for room itself. `on_date` is given the `Date` of every answer.
 
     Raises BrokerRefusedError for an answer of 400 or more, BrokerUnreachableError for none.
     """
@@ -104,6 +112,8 @@ def one_request(
             response = session.request(method, url, timeout=timeout, **options)
         except OSError as error:  # requests' own errors are OSErrors
             raise BrokerUnreachableError(_without_secrets(error)) from None
+        if on_date is not None:
+            on_date(response.headers.get("Date"))
         if response.status_code >= 300:
             raise refusal_of(response.status_code, response.content)
         return bytes(response.content)

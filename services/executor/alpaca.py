@@ -18,6 +18,7 @@ from alpaca.trading.client import TradingClient
 
 from libs.common import wire
 from libs.common.broker import BrokerRefusedError, PacedClock, tame
+from libs.common.broker_clock import BrokerClock
 from libs.common.contracts import AlpacaEnv, OrderIntended, OrderType
 from libs.common.runtime import utc_now
 from libs.common.settings import AlpacaSettings
@@ -35,12 +36,12 @@ class ApprovalExpiredError(Exception):
 
 
 class _Clients(threading.local):
-    def __init__(self, settings: AlpacaSettings, pace: PacedClock) -> None:
-        self.trading = _client(settings, pace)
-        self.submitting = _client(settings, None)
+    def __init__(self, settings: AlpacaSettings, pace: PacedClock, clock: BrokerClock) -> None:
+        self.trading = _client(settings, pace, clock)
+        self.submitting = _client(settings, None, clock)
 
 
-def _client(settings: AlpacaSettings, pace: PacedClock | None) -> TradingClient:
+def _client(settings: AlpacaSettings, pace: PacedClock | None, clock: BrokerClock) -> TradingClient:
     client = TradingClient(
         settings.api_key,
         settings.secret_key,
@@ -48,7 +49,7 @@ def _client(settings: AlpacaSettings, pace: PacedClock | None) -> TradingClient:
         url_override=settings.base_url,
         raw_data=True,
     )
-    tame(client, settings, pace)
+    tame(client, settings, pace, lambda date: clock.hear(date, utc_now()))
     return client
 
 
@@ -56,7 +57,8 @@ class OrderDesk:
     """Blocking calls. Each raises BrokerRefusedError, BrokerUnreachableError or WireError."""
 
     def __init__(self, settings: AlpacaSettings, pace: PacedClock) -> None:
-        self._clients = _Clients(settings, pace)
+        self._clock = BrokerClock()
+        self._clients = _Clients(settings, pace, self._clock)
         self._pace = pace
 
     def _get(self, path: str, type_: type[T], what: str, params: dict[str, Any]) -> T:
@@ -85,11 +87,12 @@ class OrderDesk:
         """One POST through the SDK's own request models, at once.
 
         Raises what `last_look` raises, or ApprovalExpiredError when the approval's time is over,
-        with nothing sent: both looked at here, after every queue that a call may have stood in.
+        by our clock or by the broker's, with nothing sent: both looked at here, after every queue
+        that a call may have stood in.
         """
         request = order_request(intent, client_order_id)
         last_look()
-        if utc_now() >= expires_at:
+        if self._clock.latest(utc_now()) >= expires_at:
             raise ApprovalExpiredError
         return _order(self._clients.submitting.submit_order(request))
 
