@@ -23,6 +23,7 @@ from tests.faults.wishes import Planner
 
 SETTLE_SECONDS = 150.0
 LOOK_SECONDS = 0.5
+LOOKS_ALIKE = 8
 _PASSING = (nats.errors.Error, psycopg.Error, requests.RequestException, TimeoutError, OSError)
 
 Say = Callable[[str], None]
@@ -85,6 +86,8 @@ class Play:
     async def _wait(self, closed: frozenset[str] = frozenset()) -> list[Violation]:
         deadline = time.monotonic() + SETTLE_SECONDS
         found: list[Violation] = []
+        before: list[Violation] = []
+        looks = 0
         while True:
             try:
                 self.seen = await self.observer.look(
@@ -95,7 +98,11 @@ class Play:
                     return []
             except _PASSING as error:
                 found = [Violation(invariant="all sides can be read", text=repr(error))]
-            hopeless = self.stand.gave_up or any(one.invariant in FOR_GOOD for one in found)
+            # One look is no single moment: only what several see alike is beyond mending.
+            doomed = [one for one in found if one.invariant in FOR_GOOD]
+            looks = looks + 1 if doomed and doomed == before else 0
+            before = doomed
+            hopeless = self.stand.gave_up or looks >= LOOKS_ALIKE
             if hopeless or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(LOOK_SECONDS)

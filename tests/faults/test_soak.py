@@ -29,7 +29,7 @@ def test_what_is_steady_after_its_start_is_flat() -> None:
     assert verdict.memory_gain_bytes == 0
 
 
-@pytest.mark.parametrize(("memory_each", "files_each"), [(MB, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize(("memory_each", "files_each"), [(2 * MB, 0.0), (0.0, 1.0)])
 def test_what_grows_is_told(memory_each: float, files_each: float) -> None:
     verdict = verdict_of("risk", samples(memory_each, files_each))
     assert not verdict.flat
