@@ -20,6 +20,8 @@ metadata = sa.MetaData(
 )
 
 _MONEY = sa.Numeric(18, 6)
+_QTY_OR_CASH = sa.Numeric(28, 9)
+"""Shares, contracts, or an account's cash: a fund's billion must fit."""
 _TIME = sa.DateTime(timezone=True)
 
 
@@ -245,7 +247,7 @@ opening_balances = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
     sa.Column("account_number", sa.Text, nullable=False),
     sa.Column("symbol", sa.Text, nullable=False, comment="empty: cash, in dollars"),
-    sa.Column("qty", sa.Numeric(18, 9), nullable=False),
+    sa.Column("qty", _QTY_OR_CASH, nullable=False),
     sa.Column("cause", sa.Text, nullable=False, comment="first read, or a difference's key"),
     sa.UniqueConstraint("account_number", "symbol", "cause"),
     _recorded_at(),
@@ -261,7 +263,7 @@ differences = sa.Table(
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("ours", sa.Text, nullable=False),
     sa.Column("theirs", sa.Text, nullable=False),
-    sa.Column("delta", sa.Numeric(18, 9), comment="theirs less ours"),
+    sa.Column("delta", _QTY_OR_CASH, comment="theirs less ours"),
     sa.Column("stops_entries", sa.Boolean, nullable=False),
     sa.Column("found_at", _TIME, nullable=False),
     sa.Column("seen_at", _TIME, nullable=False, comment="by the last read that had it"),
