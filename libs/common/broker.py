@@ -80,6 +80,18 @@ def refusal_of(status: int, body: bytes) -> BrokerRefusedError:
     return BrokerRefusedError(status, refusal.code, refusal.message or "no reason given")
 
 
+def tame(
+    client: Any,
+    settings: AlpacaSettings,
+    pace: PacedClock | None,
+    on_date: Callable[[str | None], None] | None = None,
+) -> None:
+    """Makes a client of alpaca-py try once, with timeouts, and give bytes (see `one_request`)."""
+    client._retry = 0
+    client._retry_codes = []
+    client._one_request = one_request(client._session, settings, pace, on_date)
+
+
 def one_request(
     session: Any,
     settings: AlpacaSettings,

@@ -28,7 +28,7 @@ from libs.common.bus_logs import BusError, Replayed, SequenceConflictError, Stor
 from libs.common.bus_sign_in import distrust, sign_in_options
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message
-from libs.common.promises import BrokenPromiseError
+from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import BusSettings
 from libs.common.topology import Consumer
 
@@ -275,7 +275,7 @@ class Bus:
             if on_poison:
                 await on_poison(delivery)
             await delivery.terminate()
-        except BrokenPromiseError:
+        except (BrokenPromiseError, RestartNeededError):
             raise
         except Exception as error:
             log.error(

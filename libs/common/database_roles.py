@@ -50,6 +50,8 @@ ROLES: tuple[Role, ...] = (
             "wheel_cycles",
             "portfolios",
             "trading_states",
+            "opening_balances",
+            "differences",
         ),
         updates={
             "order_intents": ("submitted", "alpaca_order_id", "status"),
@@ -64,8 +66,11 @@ ROLES: tuple[Role, ...] = (
                 "note",
                 "revision",
                 "published_revision",
+                "epoch",
             ),
-            "ledger": ("published",),
+            "ledger": ("published", "epoch"),
+            "executor_epoch": ("epoch", "holder", "taken_at"),
+            "differences": ("seen_at", "explained_at", "ours", "theirs", "delta"),
             "wheel_cycles": (
                 "underlying",
                 "opened_at",
@@ -86,7 +91,11 @@ ROLES: tuple[Role, ...] = (
     ),
     Role(name="reporter", inserts=("reports_sent",), updates=_REPORTS),
     Role(name="dashboard"),
-    Role(name="operator", inserts=("reports_sent", "trading_states"), updates=_REPORTS),
+    Role(
+        name="operator",
+        inserts=("reports_sent", "trading_states", "opening_balances"),
+        updates=_REPORTS | {"differences": ("acknowledged_at", "acknowledged_by", "why")},
+    ),
 )
 BY_NAME = {role.name: role for role in ROLES}
 

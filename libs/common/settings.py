@@ -168,9 +168,17 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
     verify_key: str | None = None
     """Ed25519 public key, base64, that approvals must be signed with."""
     order_poll_seconds: float = 5.0
+    order_poll_seconds_streaming: float = 30.0
+    """The same while the stream of trade_updates is trusted."""
     settle_seconds: float = 5.0
     """How long after doubt the broker is asked again before an order counts as never arrived."""
     requests_per_minute: int = 60
+    entry_rest_minutes: int = 60
+    """How long after its snapshot an entry that does not fill is cancelled; 0: at the close."""
+    reconcile_seconds: float = 60.0
+    """How often the broker is held against our books, by the broker's clock."""
+    reconcile_cash_tolerance: Decimal = Decimal(1)
+    """Dollars that the broker's cash may be off from ours before it is told."""
     max_contracts: int = 20
     """The executor's own caps, whatever risk approved."""
     max_shares: int = 20_000

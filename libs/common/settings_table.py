@@ -277,6 +277,13 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         _EXECUTOR,
+        "ORDER_POLL_SECONDS_STREAMING",
+        "executor.order_poll_seconds_streaming",
+        form.number("0.1", "3600"),
+        "The same while the stream of trade_updates tells what happens.",
+    ),
+    Entry(
+        _EXECUTOR,
         "SETTLE_SECONDS",
         "executor.settle_seconds",
         form.number("0.1", "300"),
@@ -289,6 +296,29 @@ TABLE: tuple[Entry, ...] = (
         "executor.requests_per_minute",
         form.whole(1, 199),
         "The executor's share of Alpaca's 200 requests a minute.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "ENTRY_REST_MINUTES",
+        "executor.entry_rest_minutes",
+        form.whole(0, 1440),
+        "How many minutes of the market after its snapshot an entry that has not filled is "
+        "cancelled. 0: at the close only.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "RECONCILE_SECONDS",
+        "executor.reconcile_seconds",
+        form.number("1", "86400"),
+        "How often orders, positions and cash at the broker are held against our books, by the "
+        "broker's clock.",
+    ),
+    Entry(
+        _EXECUTOR,
+        "RECONCILE_CASH_TOLERANCE",
+        "executor.reconcile_cash_tolerance",
+        form.decimal("0", "1000000"),
+        "Dollars that the broker's cash may be off from our books before a warning says so.",
     ),
     Entry(
         _EXECUTOR,

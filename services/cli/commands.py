@@ -60,6 +60,7 @@ def clear_errors() -> Iterator[None]:
     from libs.common.runtime import EXIT_BROKEN_PROMISE
     from libs.common.settings_sources import SettingsError
     from libs.embedded.processes import EmbeddedServerError
+    from services.cli.difference_store import NoSuchDifferenceError
     from services.cli.home import HomeError
     from services.cli.supervisor import SupervisorError
     from services.cli.trading import TradingError
@@ -76,6 +77,7 @@ def clear_errors() -> Iterator[None]:
         EmbeddedServerError,
         HomeError,
         SeedError,
+        NoSuchDifferenceError,
         SupervisorError,
         TradingError,
     ) as error:
@@ -322,6 +324,27 @@ def status(as_json: JsonFlag = False) -> None:
 
     with clear_errors():
         raise typer.Exit(asyncio.run(show_status(as_json=as_json)))
+
+
+@app.command()
+def reconcile(
+    acknowledge: Annotated[
+        int | None, typer.Option(help="The id of a difference that is to stop nothing any more.")
+    ] = None,
+    why: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    all_of_them: Annotated[bool, typer.Option("--all", help="Past ones too.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Where our books and the broker differ. Status 1 while that stops new entries."""
+    from services.cli.reconciling import acknowledge as acknowledge_one
+    from services.cli.reconciling import show_differences
+
+    with clear_errors():
+        if acknowledge is None:
+            raise typer.Exit(show_differences(all_of_them=all_of_them, as_json=as_json))
+        if not why.strip():
+            raise fail("--why: say why, it is kept with the difference", 2)
+        typer.echo(acknowledge_one(acknowledge, why.strip()))
 
 
 @app.command()

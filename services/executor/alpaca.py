@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from alpaca.trading import enums, requests
 from alpaca.trading.client import TradingClient
 
 from libs.common import wire
-from libs.common.broker import BrokerRefusedError, PacedClock, one_request
+from libs.common.broker import BrokerRefusedError, PacedClock, tame
 from libs.common.broker_clock import BrokerClock
 from libs.common.contracts import AlpacaEnv, OrderIntended, OrderType
 from libs.common.runtime import utc_now
@@ -48,9 +49,7 @@ def _client(settings: AlpacaSettings, pace: PacedClock | None, clock: BrokerCloc
         url_override=settings.base_url,
         raw_data=True,
     )
-    client._one_request = one_request(  # type: ignore[method-assign,assignment]
-        client._session, settings, pace, lambda date: clock.hear(date, utc_now())
-    )
+    tame(client, settings, pace, lambda date: clock.hear(date, utc_now()))
     return client
 
 
@@ -66,8 +65,11 @@ class OrderDesk:
         found: T = wire.decode(self._clients.trading.get(path, params), type_, what)  # type: ignore[assignment,arg-type]
         return found
 
-    def account_number(self) -> str:
-        return self._get("/account", wire.WireAccount, "account", {}).account_number
+    def account(self) -> wire.WireAccount:
+        return self._get("/account", wire.WireAccount, "account", {})
+
+    def positions(self) -> list[wire.WirePosition]:
+        return self._get("/positions", list[wire.WirePosition], "positions", {})
 
     def wait_for_room(self) -> None:
         """Until one more request keeps to the limit: before `submit`, so that the approval's end
@@ -76,14 +78,20 @@ class OrderDesk:
         self._pace.wait_for_room()
 
     def submit(
-        self, intent: OrderIntended, client_order_id: str, expires_at: dt.datetime
+        self,
+        intent: OrderIntended,
+        client_order_id: str,
+        expires_at: dt.datetime,
+        last_look: Callable[[], None],
     ) -> wire.WireOrder:
         """One POST through the SDK's own request models, at once.
 
-        Raises ApprovalExpiredError, with nothing sent, when the approval's time is over, by our
-        clock or by the broker's: looked at here, after every queue that a call may have stood in.
+        Raises what `last_look` raises, or ApprovalExpiredError when the approval's time is over,
+        by our clock or by the broker's, with nothing sent: both looked at here, after every queue
+        that a call may have stood in.
         """
         request = order_request(intent, client_order_id)
+        last_look()
         if self._clock.latest(utc_now()) >= expires_at:
             raise ApprovalExpiredError
         return _order(self._clients.submitting.submit_order(request))

@@ -5,7 +5,9 @@ request may be under way), `unknown` (no answer; it may or may not have arrived)
 broker's. Statuses of the broker that mean "it works on it" are `accepted` here; the broker's own
 word travels beside the state. An absent pair is an error and leaves the order untouched.
 
-The whole table is TRANSITIONS; docs/life-of-an-order.md draws it from there.
+The whole table is TRANSITIONS. docs/life-of-an-order.md draws it from there, and Postgres keeps to
+it by a trigger whose body is made from there: after a change of the table, a new migration must
+install the new body (a test compares).
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ class OrderState(StrEnum):
     EXPIRED = "expired"
     REJECTED = "rejected"
     REPLACED = "replaced"
+
+
+ILLEGAL_STATE = "AC002"
+"""The SQLSTATE of the trigger's refusal; nobody else's begins with AC."""
 
 
 class IllegalTransitionError(ValueError):
@@ -102,3 +108,28 @@ def diagram() -> str:
     ]
     ends = [f"    {state} --> [*]" for state in TRANSITIONS if state in FINAL]
     return "\n".join(["stateDiagram-v2", f"    [*] --> {OrderState.APPROVED}", *moves, *ends])
+
+
+def trigger_body() -> str:
+    """The table as the body of the trigger on `orders`, PL/pgSQL, for a migration to install."""
+    rows = [
+        f"        ('{state}', '{target}')"
+        for state, after in TRANSITIONS.items()
+        for target in OrderState
+        if target in after and target is not state
+    ]
+    pairs = ",\n".join(rows)
+    return f"""
+begin
+    if tg_op = 'INSERT' and new.state <> '{OrderState.APPROVED}' then
+        raise exception 'an order cannot begin as %', new.state using errcode = '{ILLEGAL_STATE}';
+    end if;
+    if tg_op = 'UPDATE' and new.state <> old.state and (old.state, new.state) not in (
+{pairs}
+    ) then
+        raise exception 'an order cannot go from % to %', old.state, new.state
+            using errcode = '{ILLEGAL_STATE}';
+    end if;
+    return new;
+end
+"""

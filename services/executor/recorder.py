@@ -12,7 +12,7 @@ from libs.common.contracts import IntentApproved, Severity
 from libs.common.runtime import Context
 from libs.common.signing import verify
 from libs.common.topology import RECORDERS, Consumer
-from services.executor.desk import Desk
+from services.executor.bookkeeping import Bookkeeper
 from services.executor.record_store import RecordStore
 
 _SUPERSEDED = "Unacknowledged message was deleted"
@@ -20,10 +20,10 @@ _SUPERSEDED = "Unacknowledged message was deleted"
 
 
 class Recorder:
-    def __init__(self, context: Context, store: RecordStore, desk: Desk) -> None:
+    def __init__(self, context: Context, store: RecordStore, books: Bookkeeper) -> None:
         self._context = context
         self._store = store
-        self._desk = desk
+        self._books = books
 
     async def run(self) -> None:
         """Until cancelled, one consumer each, so that a slow one holds up no other."""
@@ -41,7 +41,7 @@ class Recorder:
         if isinstance(message, IntentApproved) and not verify(key, message):
             # Written as a decision it would take the genuine one's place.
             raise UndecodableError(f"{delivery.subject}: the signature is not risk's")
-        await self._desk.patiently(
+        await self._books.patiently(
             lambda: self._store.record(message, self._context.market_time()), delivery
         )
         self._context.count("recorded")
@@ -63,7 +63,7 @@ class Recorder:
             return
         text = f"a message was given up: {advisory}"
         message_id = f"dead-{delivery.sequence}"
-        await self._desk.patiently(
+        await self._books.patiently(
             lambda: self._store.record_dead_letter(
                 delivery.subject, advisory, message_id, self._context.market_time()
             ),

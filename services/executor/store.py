@@ -7,6 +7,8 @@ Rows that came from the bus carry their message id, so writing one twice changes
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -22,7 +24,14 @@ from libs.common.contracts import (
 from libs.common.database import database_errors
 from libs.common.money import plain
 from services.executor.cycle_store import note_event, note_fill
-from services.executor.lifecycle import FINAL, OrderState, advance
+from services.executor.fence import STALE_EPOCH, Fence, FencedError
+from services.executor.lifecycle import (
+    FINAL,
+    ILLEGAL_STATE,
+    IllegalTransitionError,
+    OrderState,
+    advance,
+)
 from services.executor.orders import (
     FillPart,
     OrderChange,
@@ -33,53 +42,56 @@ from services.executor.orders import (
 )
 from services.executor.rows import as_json, intent_row, write_event
 
-ACTIVE_EXECUTOR_LOCK = 7_305_002
-
 
 class StaleRowError(Exception):
     """Somebody else changed the row since it was read."""
 
 
+class EntriesStoppedError(Exception):
+    """The books and the broker differ: nothing that opens a position may leave."""
+
+
 class ExecutorStore:
+    """Every write to orders and ledger carries the fence's epoch, and raises FencedError when it
+    is no longer the current one.
+    """
+
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._lock: sa.Connection | None = None
+        self.fence = Fence(engine)
 
-    def take_lock(self) -> bool:
-        """True when this process is now the one active executor."""
-        try:
-            with database_errors("taking the executor's lock"):
-                if self._lock is None:
-                    self._lock = self._engine.connect()
-                taken = self._lock.scalar(
-                    sa.text("select pg_try_advisory_lock(:key)"), {"key": ACTIVE_EXECUTOR_LOCK}
+    def last_look(self, *, entry: bool) -> None:
+        """The last thing before a POST. Raises FencedError when another executor took over,
+        EntriesStoppedError when this order would open something and may not.
+        """
+        differences = db.differences.c
+        with database_errors("looking before a POST"), self._engine.connect() as connection:
+            found = connection.execute(
+                sa.select(
+                    db.executor_epoch.c.epoch,
+                    sa.select(sa.func.min(differences.id))
+                    .where(
+                        differences.stops_entries,
+                        differences.explained_at.is_(None),
+                        differences.acknowledged_at.is_(None),
+                    )
+                    .scalar_subquery()
+                    .label("difference"),
                 )
-                self._lock.commit()
-                return bool(taken)
-        except db.DatabaseError:
-            if self._lock is not None:  # a connection that broke once stays broken
-                self._lock.invalidate()
-                self._lock.close()
-                self._lock = None
-            raise
-
-    def holds_lock(self) -> bool:
-        """Whether the connection that holds the lock still lives."""
-        try:
-            with database_errors("asking after the executor's lock"):
-                if self._lock is None:
-                    return False
-                self._lock.execute(sa.text("select 1"))
-                self._lock.commit()
-                return True
-        except db.DatabaseError:
-            return False
+            ).one()
+        if found.epoch != self.fence.epoch:
+            raise FencedError(f"another executor took over (epoch {found.epoch})")
+        if entry and found.difference is not None:
+            raise EntriesStoppedError(
+                f"difference {found.difference} between books and broker is not explained;"
+                " see `alpaclaudia reconcile`"
+            )
 
     # --- orders --------------------------------------------------------------------------------
 
     def begin(self, approval: IntentApproved, client_order_id: str) -> OrderRow:
         """The order's row, made in state `approved` the first time this approval is seen."""
-        with database_errors("writing an order"), self._engine.begin() as connection:
+        with self._writing("writing an order") as connection:
             intent = approval.intent
             connection.execute(
                 insert(db.orders)
@@ -95,6 +107,7 @@ class ExecutorStore:
                     order_type=intent.order_type.value,
                     approval_json=as_json(approval),
                     expires_at=approval.expires_at,
+                    epoch=self.fence.epoch,
                 )
                 .on_conflict_do_nothing()
             )
@@ -113,7 +126,7 @@ class ExecutorStore:
         advance(row.state, change.state)
         part = fill_part(row, change)
         written = changed(row, change)
-        with database_errors("writing an order"), self._engine.begin() as connection:
+        with self._writing("writing an order") as connection:
             done = connection.execute(
                 sa.update(db.orders)
                 .where(
@@ -130,12 +143,32 @@ class ExecutorStore:
                     changed_at=written.changed_at,
                     doubt_since=written.doubt_since,
                     note=written.note,
+                    epoch=self.fence.epoch,
                 )
             )
             if done.rowcount != 1:
                 raise StaleRowError(f"the order {row.client_order_id} was changed meanwhile")
             _write_consequences(connection, written, change.ts, part)
         return written
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[sa.Connection]:
+        """One transaction under our epoch."""
+        try:
+            with database_errors(doing), self._engine.begin() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            reason = str(error.orig).strip().splitlines()[0]
+            if state == STALE_EPOCH:
+                raise FencedError(f"{doing}: {reason}") from error
+            if state == ILLEGAL_STATE:
+                raise IllegalTransitionError(f"{doing}: {reason}") from error
+            raise
+
+    def row(self, client_order_id: str) -> OrderRow | None:
+        found = self._rows(db.orders.c.client_order_id == client_order_id)
+        return found[0] if found else None
 
     def open_rows(self) -> list[OrderRow]:
         """Everything that may still change, oldest first."""
@@ -145,14 +178,15 @@ class ExecutorStore:
         return self._rows(db.orders.c.published_revision < db.orders.c.revision)
 
     def mark_published(self, row: OrderRow) -> None:
-        with database_errors("writing an order"), self._engine.begin() as connection:
+        with self._writing("writing an order") as connection:
             connection.execute(
                 sa.update(db.orders)
                 .where(db.orders.c.client_order_id == row.client_order_id)
                 .values(
+                    epoch=self.fence.epoch,
                     published_revision=sa.func.greatest(
                         db.orders.c.published_revision, row.revision
-                    )
+                    ),
                 )
             )
 
@@ -165,7 +199,7 @@ class ExecutorStore:
 
     def enter(self, entry: LedgerEntered, ts: dt.datetime) -> bool:
         """True when this activity is new to our books."""
-        with database_errors("writing the ledger"), self._engine.begin() as connection:
+        with self._writing("writing the ledger") as connection:
             entered = connection.execute(
                 insert(db.ledger)
                 .values(
@@ -179,6 +213,7 @@ class ExecutorStore:
                     price=entry.price,
                     net_amount=entry.net_amount,
                     message_id=entry.activity_id,
+                    epoch=self.fence.epoch,
                 )
                 .on_conflict_do_nothing(index_elements=["message_id"])
                 .returning(db.ledger.c.id)
@@ -194,11 +229,11 @@ class ExecutorStore:
             return [_ledger_entry(row) for row in connection.execute(query)]
 
     def mark_entry_published(self, activity_id: str) -> None:
-        with database_errors("writing the ledger"), self._engine.begin() as connection:
+        with self._writing("writing the ledger") as connection:
             connection.execute(
                 sa.update(db.ledger)
                 .where(db.ledger.c.message_id == activity_id)
-                .values(published=True)
+                .values(published=True, epoch=self.fence.epoch)
             )
 
     def last_ledger_date(self) -> dt.date | None:

@@ -17,7 +17,7 @@ from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.trading.client import TradingClient
 
 from libs.common import wire
-from libs.common.broker import BrokerRefusedError, PacedClock, one_request
+from libs.common.broker import BrokerRefusedError, PacedClock, tame
 from libs.common.contracts import AlpacaEnv
 from libs.common.settings import AlpacaSettings
 from services.market.chain_pages import chain_page
@@ -39,7 +39,7 @@ class _Clients(threading.local):
         self.stocks = StockHistoricalDataClient(key, secret, url_override=data_url)
         self.options = OptionHistoricalDataClient(key, secret, url_override=data_url)
         for client in (self.trading, self.stocks, self.options):
-            client._one_request = one_request(client._session, settings, pace)  # type: ignore[method-assign,assignment]
+            tame(client, settings, pace)
 
 
 class MarketReader:

@@ -45,8 +45,8 @@ def say(database_url: str, role: str, statement: str) -> None:
 
 ORDER = """
 insert into orders (client_order_id, intent_id, state, strategy, underlying, symbol, side, qty,
-  order_type, approval_json, expires_at)
-values ('c-1', 'i-1', 'approved', 's', 'KO', 'KO', 'sell', 1, 'limit', '{}', now())
+  order_type, approval_json, expires_at, epoch)
+values ('c-1', 'i-1', 'approved', 's', 'KO', 'KO', 'sell', 1, 'limit', '{}', now(), 0)
 """
 EVENT = "insert into events (ts, kind, payload_json, message_id) values (now(), 'k', '{}', 'm-1')"
 REPORT = "insert into reports_sent (session, status, ledger_through) values (now(), 'sending', 0)"
@@ -66,6 +66,10 @@ REFUSED = [
     ("executor", "update decisions set approved = true"),
     ("executor", "update ledger set net_amount = 0"),
     ("executor", REPORT),
+    ("executor", "delete from executor_epoch"),
+    ("executor", "insert into executor_epoch (id, epoch) values (2, 0)"),
+    ("executor", "update differences set acknowledged_at = now()"),
+    ("executor", "update opening_balances set qty = 0"),
     ("executor", "create table mine (id int)"),
     ("executor", "create temporary table mine (id int)"),
     ("executor", "alter table orders add column mine int"),
@@ -83,6 +87,8 @@ REFUSED = [
     ("operator", ORDER),
     ("operator", "update orders set state = 'filled'"),
     ("operator", "delete from events"),
+    ("operator", "update executor_epoch set epoch = 9"),
+    ("operator", "update differences set stops_entries = false"),
     ("operator", "create table mine (id int)"),
     ("dashboard", EVENT),
     ("dashboard", "update reports_sent set status = 'sent'"),

@@ -131,8 +131,10 @@ async def test_an_order_in_doubt_at_another_account_is_neither_sent_nor_given_up
     other = client_order_id("OTHER1", "intent-1")
     engine = engine_for(world.database_url, application="tests")
     store = ExecutorStore(engine)
+    assert store.fence.take_now()
     row = store.begin(elsewhere, other)
     store.change(row, OrderChange(state=OrderState.SUBMITTING, ts=sent))
+    store.fence.close()
     engine.dispose()
     await executor(world, broker)
     alerts = await until(lambda: world.alerts("order"), "an alert that names the account")
@@ -143,6 +145,7 @@ async def test_an_order_in_doubt_at_another_account_is_neither_sent_nor_given_up
 
 async def test_an_order_found_under_its_id_already_is_adopted(world: World, broker: Broker) -> None:
     """As after a crash whose traces are lost: the broker has it, we do not know, and post."""
+    await executor(world, broker)
     before = broker.place(
         client_order_id=ID,
         symbol=put_intent(1).symbol,
@@ -153,7 +156,6 @@ async def test_an_order_found_under_its_id_already_is_adopted(world: World, brok
         limit_price="3.80",
         position_intent="sell_to_open",
     )
-    await executor(world, broker)
     await world.bus.publish(approval(put_intent(1), world.keys))
     row = await status_becomes(world, "intent-1", "new")
     assert row["alpaca_order_id"] == before["id"]

@@ -142,7 +142,7 @@ async def test_a_halt_may_leave_working_entries(world: World, broker: Broker) ->
     await world.bus.publish(approval(put_intent(1), world.keys))
     await row_of(world, 1, "accepted")
     await halt(operator(world))
-    await room.service.desk.call_back(await room.service.trading.standing())
+    await room.service.following.call_back(await room.service.trading.standing())
     assert not broker.asked(method="DELETE", path=f"/v2/orders/{broker.orders[ID]['id']}")
 
 

@@ -69,6 +69,7 @@ def base_environ(nats: NatsServer, database_url: str, keys: KeyPair) -> dict[str
         "RISK_VERIFY_KEY": keys.public,
         "WHEEL_UNIVERSE": "KO",
         "ORDER_POLL_SECONDS": "0.1",
+        "ORDER_POLL_SECONDS_STREAMING": "0.1",
         "SETTLE_SECONDS": "0.1",
         "ALPACA_CONNECT_TIMEOUT_SECONDS": "2",
         "ALPACA_READ_TIMEOUT_SECONDS": "5",
@@ -163,11 +164,9 @@ class Room:
     def _leave_the_database(self) -> None:
         """A process that ends drops its connections, and with one of them the lock."""
         store = getattr(self.service, "store", None)
-        lock = getattr(store, "_lock", None)
-        if lock is not None:
-            with contextlib.suppress(Exception):
-                lock.invalidate()
-            lock.close()
+        fence = getattr(store, "fence", None)
+        if fence is not None:
+            fence.close()
         engine = getattr(self.service, "engine", None)
         if engine is None:
             return
