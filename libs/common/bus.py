@@ -312,6 +312,21 @@ class Bus:
         finally:
             await _leave(subscription)
 
+    async def take_back(self, consumer: Consumer) -> bool:
+        """Has the message that a consumer of one at a time gave to a reader that is gone delivered
+        again at once, instead of after its acknowledgement wait; whether there was one.
+
+        Only for the one reader that may read now. Raises BusError.
+        """
+        try:
+            info = await self.jetstream.consumer_info(consumer.stream, consumer.name)
+            if not info.num_ack_pending:
+                return False
+            await self._client.publish(bus_logs.ack_subject(consumer, info), b"-NAK")
+            return True
+        except _TRANSIENT as error:
+            raise self.failure(f"asking after {consumer.stream} failed: {error!r}") from error
+
     async def delivered(self, consumer: Consumer) -> int:
         """The stream sequence of the last message sent to a consumer. Raises BusError."""
         return await bus_logs.delivered(self.jetstream, consumer)
