@@ -7,6 +7,7 @@ and keeps the answers as bytes. It touches no alpaca module, so it lives outside
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def tame(
     client: Any,
     settings: AlpacaSettings,
     pace: PacedClock | None,
-    on_date: Callable[[str | None], None] | None = None,
+    on_date: Callable[[str | None, dt.timedelta], None] | None = None,
 ) -> None:
     """Makes a client of alpaca-py try once, with timeouts, and give bytes (see `one_request`)."""
     client._retry = 0
@@ -96,10 +97,11 @@ def one_request(
     session: Any,
     settings: AlpacaSettings,
     pace: PacedClock | None,
-    on_date: Callable[[str | None], None] | None = None,
+    on_date: Callable[[str | None, dt.timedelta], None] | None = None,
 ) -> Callable[[str, str, dict[str, Any], int], bytes]:
     """A stand-in for alpaca-py's `RESTClient._one_request`: one try, timeouts, bytes. Without a
-    pace the caller has waited for room itself. `on_date` is given the `Date` of every answer.
+    pace the caller has waited for room itself. `on_date` is given the `Date` of every answer and
+    how long it took.
 
     Raises BrokerRefusedError for an answer of 400 or more, BrokerUnreachableError for none.
     """
@@ -108,12 +110,14 @@ def one_request(
     def request(method: str, url: str, options: dict[str, Any], _retry: int) -> bytes:
         if pace is not None:
             pace.wait_for_room()
+        begun = time.monotonic()
         try:
             response = session.request(method, url, timeout=timeout, **options)
         except OSError as error:  # requests' own errors are OSErrors
             raise BrokerUnreachableError(_without_secrets(error)) from None
         if on_date is not None:
-            on_date(response.headers.get("Date"))
+            took = dt.timedelta(seconds=time.monotonic() - begun)
+            on_date(response.headers.get("Date"), took)
         if response.status_code >= 300:
             raise refusal_of(response.status_code, response.content)
         return bytes(response.content)

@@ -42,6 +42,8 @@ Handler = Callable[["Delivery"], Awaitable[None]]
 _FETCH_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
 _NAK_SECONDS_MAX = 5.0
+_ATTEMPTS_MAX = 20
+"""A message whose handling fails by itself that often is set aside as poison."""
 _TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
 _STREAM_MESSAGE_TOO_LARGE = 10054
 """The server's code for a message larger than its stream takes."""
@@ -243,7 +245,8 @@ class Bus:
         """Feeds `handle` one message at a time until cancelled.
 
         `handle` acknowledges. A message that does not decode is terminated and given to
-        `on_poison`; one whose handler fails comes again after a pause that grows.
+        `on_poison`; one whose handler fails comes again after a pause that grows: for ever while
+        it is the bus that fails, else until it counts as poison too.
         """
         subscription = await self._bind(consumer)
         try:
@@ -277,13 +280,17 @@ class Bus:
             await delivery.terminate()
         except (BrokenPromiseError, RestartNeededError):
             raise
-        except Exception as error:
-            log.error(
-                "handling %s failed; it comes again",
-                delivery.subject,
-                exc_info=None if isinstance(error, BusError) else error,
-            )
+        except BusError:  # however long it lasts, it is no fault of the message
+            log.error("handling %s failed; it comes again", delivery.subject)
             await delivery.again(min(_RETRY_SECONDS * delivery.attempt, _NAK_SECONDS_MAX))
+        except Exception as error:
+            log.error("handling %s failed", delivery.subject, exc_info=error)
+            if delivery.attempt < _ATTEMPTS_MAX:
+                await delivery.again(min(_RETRY_SECONDS * delivery.attempt, _NAK_SECONDS_MAX))
+                return
+            if on_poison:
+                await on_poison(delivery)
+            await delivery.terminate()
 
     async def _bind(self, consumer: Consumer) -> JetStreamContext.PullSubscription:
         """Waits for the bus; raises BusRefusedError when the consumer was never provisioned."""
@@ -311,6 +318,21 @@ class Bus:
             return await bus_logs.replay(self.jetstream, subscription, consumer, handle)
         finally:
             await _leave(subscription)
+
+    async def take_back(self, consumer: Consumer) -> bool:
+        """Has the message that a consumer of one at a time gave to a reader that is gone delivered
+        again at once, instead of after its acknowledgement wait; whether there was one.
+
+        Only for the one reader that may read now. Raises BusError.
+        """
+        try:
+            info = await self.jetstream.consumer_info(consumer.stream, consumer.name)
+            if not info.num_ack_pending:
+                return False
+            await self._client.publish(bus_logs.ack_subject(consumer, info), b"-NAK")
+            return True
+        except _TRANSIENT as error:
+            raise self.failure(f"asking after {consumer.stream} failed: {error!r}") from error
 
     async def delivered(self, consumer: Consumer) -> int:
         """The stream sequence of the last message sent to a consumer. Raises BusError."""

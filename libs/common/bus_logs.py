@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import nats.errors
 import nats.js.errors
-from nats.js import JetStreamContext
+from nats.js import JetStreamContext, api
 
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message, subject_filter
@@ -41,6 +41,17 @@ class Replayed(msgspec.Struct, frozen=True):
 class Stored(msgspec.Struct, frozen=True):
     sequence: int
     payload: bytes
+
+
+def ack_subject(consumer: Consumer, info: api.ConsumerInfo) -> str:
+    """Where the answer to the newest delivery of a consumer goes: the reply subject that the
+    server gave with it (`$JS.ACK.stream.consumer.deliveries.stream seq.consumer seq.time.left`),
+    of which it reads the two sequences.
+    """
+    at, newest = f"{consumer.stream}.{consumer.name}", info.delivered
+    if newest is None:
+        raise BusError(f"nothing was ever delivered from {at}")
+    return f"$JS.ACK.{at}.1.{newest.stream_seq}.{newest.consumer_seq}.0.0"
 
 
 async def append(

@@ -188,6 +188,8 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
     risk_config_versions: frozenset[str] = frozenset()
     """Versions of risk's limits that are honoured beside that of these settings."""
     cancel_entries_on_halt: bool = True
+    cancel_on_disconnect_seconds: float = 60.0
+    """How long the trading state is unknown before working entries are cancelled; 0: never."""
 
 
 class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):

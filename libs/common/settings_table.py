@@ -364,6 +364,14 @@ TABLE: tuple[Entry, ...] = (
         "Whether a halt cancels working orders that would open something.",
     ),
     Entry(
+        _EXECUTOR,
+        "CANCEL_ON_DISCONNECT_SECONDS",
+        "executor.cancel_on_disconnect_seconds",
+        form.number("0", "86400"),
+        "How long, by our own clock, the executor may be cut off from the bus before it cancels "
+        "working orders that would open something: nobody could tell it to stop. 0: never.",
+    ),
+    Entry(
         _REPORT,
         "REPORT_TIME",
         "report.time",

@@ -54,7 +54,10 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     filters: tuple[str, ...] = ()
     ack_wait_seconds: float = 10.0
-    max_deliver: int = 20
+    max_deliver: int = -1
+    """Without end by default: an outage of minutes gives nothing up. What is at fault itself is
+    terminated by its reader.
+    """
     max_ack_pending: int = 256
     latest_only: bool = False
     """Start from the last message of each subject rather than from the first."""

@@ -35,6 +35,10 @@ class ApprovalExpiredError(Exception):
     """The approval ended before its order could be sent; nothing was sent."""
 
 
+class ClocksApartError(Exception):
+    """Our clock is not the broker's, so no approval's end can be trusted; nothing was sent."""
+
+
 class _Clients(threading.local):
     def __init__(self, settings: AlpacaSettings, pace: PacedClock, clock: BrokerClock) -> None:
         self.trading = _client(settings, pace, clock)
@@ -49,7 +53,7 @@ def _client(settings: AlpacaSettings, pace: PacedClock | None, clock: BrokerCloc
         url_override=settings.base_url,
         raw_data=True,
     )
-    tame(client, settings, pace, lambda date: clock.hear(date, utc_now()))
+    tame(client, settings, pace, lambda date, took: clock.hear(date, utc_now(), took))
     return client
 
 
@@ -86,12 +90,14 @@ class OrderDesk:
     ) -> wire.WireOrder:
         """One POST through the SDK's own request models, at once.
 
-        Raises what `last_look` raises, or ApprovalExpiredError when the approval's time is over,
-        by our clock or by the broker's, with nothing sent: both looked at here, after every queue
-        that a call may have stood in.
+        Raises what `last_look` raises, ClocksApartError, or ApprovalExpiredError when the
+        approval's time is over, by our clock or by the broker's, with nothing sent: all looked at
+        here, after every queue that a call may have stood in.
         """
         request = order_request(intent, client_order_id)
         last_look()
+        if problem := self._clock.problem():
+            raise ClocksApartError(problem)
         if self._clock.latest(utc_now()) >= expires_at:
             raise ApprovalExpiredError
         return _order(self._clients.submitting.submit_order(request))

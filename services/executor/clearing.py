@@ -10,15 +10,18 @@ from services.executor.orders import OrderRow
 
 
 def to_cancel(
-    rows: Iterable[OrderRow], standing: Standing, *, entries_on_halt: bool
+    rows: Iterable[OrderRow], standing: Standing, *, entries_on_halt: bool, cut_off: bool = False
 ) -> list[OrderRow]:
     """The orders at the broker to cancel. A halt calls back what would open something; flattening
     calls back everything of ours but what flattens, since a resting stop holds the shares. Not
-    knowing the state stops new orders only: it is no reason to touch working ones.
+    knowing the state stops new orders only, until it has lasted: whoever is `cut_off` could not
+    be told to stop, so nothing that opens something is left at work.
     """
     if standing.problem:
-        return []
-    halted = standing.state is TradingState.HALTED and entries_on_halt
+        halted, flattening = cut_off, False
+    else:
+        halted = standing.state is TradingState.HALTED and entries_on_halt
+        flattening = standing.flattening
     return [
         row
         for row in rows
@@ -27,6 +30,6 @@ def to_cancel(
         and row.broker_status != "pending_cancel"
         and (
             (halted and not lowers_risk(row.approval.intent))
-            or (standing.flattening and row.approval.intent.strategy != Strategy.FLATTEN)
+            or (flattening and row.approval.intent.strategy != Strategy.FLATTEN)
         )
     ]

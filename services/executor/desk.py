@@ -22,7 +22,7 @@ from libs.common.runtime import Context, utc_now
 from libs.common.signing import verify
 from libs.common.trading_state import lowers_risk, permits
 from libs.common.wire import WireError, WireOrder
-from services.executor.alpaca import ApprovalExpiredError, OrderDesk
+from services.executor.alpaca import ApprovalExpiredError, ClocksApartError, OrderDesk
 from services.executor.bookkeeping import PATIENCE_SECONDS, Bookkeeper
 from services.executor.lifecycle import IN_DOUBT, OrderState
 from services.executor.orders import OrderChange, OrderRow
@@ -194,7 +194,7 @@ class Desk:
             except ApprovalExpiredError:
                 reason = "the approval expired before it could be sent"
                 raise NotSentError(Refusal(OrderState.EXPIRED, reason)) from None
-            except EntriesStoppedError as error:
+            except (EntriesStoppedError, ClocksApartError) as error:
                 reason = f"not sent: {error}"
                 raise NotSentError(Refusal(OrderState.EXPIRED, reason)) from None
             except DatabaseError as error:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 
 from libs.common.broker import BrokerRefusedError
+from libs.common.database import DatabaseError
 from libs.common.runtime import Context, utc_now
 from libs.common.trading_state import Standing
 from libs.common.wire import WireError, WireOrder
@@ -57,6 +59,8 @@ class Following:
         self.wake = desk.wake
         self.polled_news: Callable[[str], None] = _nobody
         """Told the client_order_id of whatever looking found out before the stream did."""
+        self._sure_at = time.monotonic()
+        """When the trading state was last known."""
         self.in_doubt = False
         """Whether the last look left an order whose answer is not known."""
 
@@ -125,13 +129,24 @@ class Following:
 
     async def call_back(self, standing: Standing) -> None:
         """Cancels what the trading state calls back, once each."""
-        broker = self._broker
-        if broker is None or not (standing.in_force and not standing.problem):
+        broker, cut_off = self._broker, self._cut_off(standing)
+        if broker is None or not (cut_off if standing.problem else standing.in_force):
+            return
+        try:
+            rows = await asyncio.to_thread(self._store.open_rows)
+        except DatabaseError:  # when it is back, the state is another
             return
         on_halt = self._settings.executor.cancel_entries_on_halt
-        rows = await self._books.patiently(self._store.open_rows)
-        for row in to_cancel(rows, standing, entries_on_halt=on_halt):
+        for row in to_cancel(rows, standing, entries_on_halt=on_halt, cut_off=cut_off):
             await self._cancel(row, broker, "called_back")
+
+    def _cut_off(self, standing: Standing) -> bool:
+        """Whether for CANCEL_ON_DISCONNECT_SECONDS nobody could have told us to stop."""
+        now = time.monotonic()
+        if not standing.problem:
+            self._sure_at = now
+        patience = self._settings.executor.cancel_on_disconnect_seconds
+        return patience > 0 and now - self._sure_at >= patience
 
     async def _let_go(self, rows: list[OrderRow], broker: OrderDesk) -> None:
         """Cancels what has rested long enough."""

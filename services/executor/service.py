@@ -164,6 +164,11 @@ class ExecutorService:
                 await self._trouble("recovery", f"open orders cannot be resolved yet: {error}")
 
     async def _approvals(self) -> None:
+        """What the one before was given and left is asked for again: nobody else reads now."""
+        try:
+            await self.context.bus.take_back(EXECUTOR_APPROVALS)
+        except BusError as error:
+            log.warning("%s; it comes by itself later", error)
         await self.context.bus.consume(EXECUTOR_APPROVALS, self.desk.handle, on_poison=self._poison)
 
     async def _poison(self, delivery: Delivery) -> None:

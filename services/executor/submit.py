@@ -16,6 +16,7 @@ from enum import StrEnum
 import msgspec
 
 from libs.common.broker import BrokerError, BrokerRefusedError
+from libs.common.broker_clock import APART_MAX
 from libs.common.contracts import AlpacaEnv, IntentApproved
 from libs.common.settings import ExecutorSettings
 from libs.common.signing import verify
@@ -50,6 +51,10 @@ def refusal_of_approval(
         return Refusal(OrderState.ERROR, f"the approval is for {approval.alpaca_env.value}")
     if account_number is not None and approval.account_number != account_number:
         return Refusal(OrderState.ERROR, "the approval is for another account")
+    if approval.at > now + APART_MAX:
+        ahead = (approval.at - now).total_seconds()
+        reason = f"the approval is from {ahead:.1f} s ahead: risk's clock and ours differ, set them"
+        return Refusal(OrderState.EXPIRED, reason)
     if now >= approval.expires_at:
         return Refusal(OrderState.EXPIRED, "the approval expired before it could be sent")
     return None

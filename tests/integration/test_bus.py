@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
 
+from libs.common import bus
 from libs.common.bus import Bus, BusError, Delivery
 from libs.common.contracts import IntentApproved, IntentBlocked, OrderIntended, PlanMade
 from libs.common.nkey_files import make_seeds, read_seed, seed_path
@@ -128,6 +129,43 @@ async def test_poison_found_when_risk_rebuilds_is_left_out(world: World) -> None
     await world.poison("orders.filled.KO", POISON)
     await world.bus.publish(put_intent(2))
     await until(lambda: world.of(IntentApproved), "risk goes on after live poison too")
+
+
+@pytest.mark.parametrize(
+    ("error", "handled"),
+    [
+        (BusError("the bus is away"), ["intent-1"] * 5 + ["intent-2"]),
+        (ZeroDivisionError("of its own"), ["intent-1"] * 3 + ["intent-2"]),
+    ],
+)
+async def test_an_outage_gives_nothing_up_and_a_fault_of_a_messages_own_does(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, handled: list[str]
+) -> None:
+    monkeypatch.setattr(bus, "_ATTEMPTS_MAX", 3)
+    monkeypatch.setattr(bus, "_RETRY_SECONDS", 0.02)
+    seen: list[str] = []
+    poison: list[str] = []
+
+    async def handle(delivery: Delivery) -> None:
+        message = delivery.decode()
+        seen.append(message.message_id)
+        if message.message_id == "intent-1" and len(seen) < 5:
+            raise error
+        await delivery.ack()
+
+    async def set_aside(delivery: Delivery) -> None:
+        poison.append(delivery.subject)
+
+    for number in (1, 2):
+        await world.bus.publish(put_intent(number))
+    reader = await Bus.connect(world.nats.settings, account="risk")
+    consuming = asyncio.create_task(reader.consume(RISK_INTENTS, handle, on_poison=set_aside))
+    await until(lambda: "intent-2" in seen, "the next message")
+    consuming.cancel()
+    await asyncio.gather(consuming, return_exceptions=True)
+    await reader.close()
+    assert seen == handled
+    assert len(poison) == (0 if isinstance(error, BusError) else 1)
 
 
 # --- beginnings that fail ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from libs.common.contracts import Heartbeat
 from libs.common.database import Engine, engine_for
 from libs.common.order_ids import client_order_id
 from libs.common.signing import KeyPair
+from libs.common.topology import EXECUTOR_APPROVALS
 from services.executor.fence import FencedError
 from services.executor.lifecycle import TRANSITIONS, OrderState, trigger_body
 from services.executor.orders import OrderChange
@@ -67,6 +68,25 @@ async def test_the_standby_takes_over_within_seconds_of_a_kill(
     await world.row_when("select 1 from orders where state = 'accepted'")
     assert broker.posted == [ID]
     assert world.rows("select epoch from orders") == [{"epoch": 2}]
+
+
+async def test_what_a_killed_executor_was_given_comes_to_the_standby_at_once(
+    world: World, broker: Broker, process: Start
+) -> None:
+    """Not after the consumer's acknowledgement wait, which is three times as long."""
+    active, standby = await two_executors(world, broker, process)
+    broker.next("POST", ORDERS, hang(after_accepting=True))
+    await world.bus.publish(approval(put_intent(1), world.keys))
+    await world.bus.publish(approval(put_intent(2), world.keys))
+    await until(lambda: broker.posted, "the order to be under way")
+    killed_at = wall()
+    active.kill()
+    await in_state(world, standby, "ready")
+    await until(
+        lambda: len(broker.orders) == 2, "the next order", EXECUTOR_APPROVALS.ack_wait_seconds
+    )
+    assert wall() - killed_at < dt.timedelta(seconds=EXECUTOR_APPROVALS.ack_wait_seconds)
+    assert len(broker.posted) == 2
 
 
 async def test_an_executor_stopped_in_its_post_and_resumed_does_nothing(

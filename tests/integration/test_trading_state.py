@@ -146,6 +146,23 @@ async def test_a_halt_may_leave_working_entries(world: World, broker: Broker) ->
     assert not broker.asked(method="DELETE", path=f"/v2/orders/{broker.orders[ID]['id']}")
 
 
+async def test_cut_off_from_the_bus_for_long_it_cancels_working_entries(
+    world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await world.room(
+        "executor", CANCEL_ON_DISCONNECT_SECONDS="1", **world.broker_at(broker.url)
+    )
+    await world.bus.publish(approval(put_intent(1), world.keys))
+    await row_of(world, 1, "accepted")
+
+    async def silence() -> None:
+        """What a bus that is away gives to read."""
+
+    monkeypatch.setattr(room.service.trading._log, "read", silence)
+    await row_of(world, 1, "canceled")
+    assert broker.orders[ID]["status"] == "canceled"
+
+
 # --- one thing down ---------------------------------------------------------------------------
 
 
@@ -308,7 +325,7 @@ async def test_a_loss_trips_by_itself_and_a_resume_counts_anew(world: World) -> 
     (record,) = await until(lambda: world.of(TradingStateSet), "the trip")
     assert (record.state, record.who) == (TradingState.REDUCING, "risk")
     assert record.why == "daily loss 6.00 %, limit 5 %"
-    assert world.alerts("trip")
+    await until(lambda: world.alerts("trip"), "an alert of it")
     await resume(operator(world))
     await world.bus.publish(put_intent(1))
     (approved,) = await until(lambda: world.of(IntentApproved), "an approval after the resume")

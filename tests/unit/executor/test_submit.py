@@ -277,6 +277,12 @@ def test_an_approval_of_another_key_account_environment_or_time_is_not_sent() ->
     expired = (OrderState.EXPIRED, "the approval expired before it could be sent")
     assert refusal(approved(), now=EXPIRES) == expired
     assert refusal(approved(), now=EXPIRES - dt.timedelta(microseconds=1)) is None
+    made_at = approved().at
+    assert refusal(approved(), now=made_at - dt.timedelta(seconds=1)) is None
+    assert refusal(approved(), now=made_at - dt.timedelta(seconds=30)) == (
+        OrderState.EXPIRED,
+        "the approval is from 30.0 s ahead: risk's clock and ours differ, set them",
+    )
 
 
 def test_a_broken_verify_key_is_said_rather_than_taken_for_a_forgery() -> None:
