@@ -23,6 +23,8 @@ class ServerPlace(msgspec.Struct, frozen=True, kw_only=True):
     listen: str
     """host:port"""
     store_folder: str
+    monitor: str = ""
+    """host:port of the server's HTTP pages, `/healthz` among them; empty: none."""
     certificate_file: str | None = None
     """With both, the server speaks TLS only."""
     key_file: str | None = None
@@ -54,6 +56,7 @@ def account_label(name: str) -> str:
 def _server(place: ServerPlace) -> list[str]:
     lines = [
         f"listen: {_text(place.listen)}",
+        *([f"http: {_text(place.monitor)}"] if place.monitor else []),
         "server_name: alpaclaudia",
         f"max_payload: {MAX_PAYLOAD_BYTES}",
         "max_pending: 64MB",

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,8 @@ from libs.embedded.processes import (
 )
 
 START_SECONDS = 10.0
+MONITOR_SECONDS = 2.0
+ROOM_BYTES_MIN = 4 * 1024 * 1024
 STOP_SECONDS = 3.0
 
 
@@ -32,6 +36,8 @@ class NatsServer(msgspec.Struct, kw_only=True):
 
     folder: Path
     port: int
+    monitor_port: int = 0
+    """Of its own pages, on loopback; 0: none."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,7 +73,9 @@ class NatsServer(msgspec.Struct, kw_only=True):
         path = self.folder / "nats.conf"
         path.touch(mode=0o600)
         place = ServerPlace(
-            listen=f"127.0.0.1:{self.port}", store_folder=str(self.folder / "jetstream")
+            listen=f"127.0.0.1:{self.port}",
+            store_folder=str(self.folder / "jetstream"),
+            monitor=f"127.0.0.1:{self.monitor_port}" if self.monitor_port else "",
         )
         path.write_text(render(place, make_seeds(self.seeds_folder, USERS)))
         self.process = spawn(
@@ -84,6 +92,28 @@ class NatsServer(msgspec.Struct, kw_only=True):
                 return
             time.sleep(0.02)
         raise EmbeddedServerError(f"nats-server did not start:\n{tail(self.log_path)}")
+
+    def sick(self) -> str:
+        """What keeps the server from storing although its disk has room, or nothing.
+
+        After a full disk nats-server 2.15 refuses every write until it is started anew.
+        """
+        if not self.monitor_port or shutil.disk_usage(self.folder).free < ROOM_BYTES_MIN:
+            return ""
+        connection = HTTPConnection("127.0.0.1", self.monitor_port, timeout=MONITOR_SECONDS)
+        try:
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+        except (OSError, HTTPException):  # it is starting, or ending: others look after that
+            return ""
+        finally:
+            connection.close()
+        return (
+            text
+            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and "write error" in text
+            else ""
+        )
 
     def stop(self) -> None:
         if self.process is None:

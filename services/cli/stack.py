@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -39,9 +41,12 @@ from services.cli.supervisor import (
 )
 from services.exchange.config import ExchangeConfig
 
+log = logging.getLogger(__name__)
+
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.03
 SERVER_WATCH_SECONDS = 0.5
+TURNS_BETWEEN_CHECKS = 10
 
 Say = Callable[[str], None]
 
@@ -95,14 +100,24 @@ class Stack:
 
     async def _watch_servers(self) -> None:
         """The servers keep their ports and their data, so the services find them again."""
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(SERVER_WATCH_SECONDS)
             if self._nats is not None and self._nats.ended:
                 self._note_restart("NATS")
                 self._nats.start()
+            elif self._nats is not None and turn % TURNS_BETWEEN_CHECKS == 0:
+                await self._cure(self._nats)
             if self._postgres is not None and self._postgres.ended:
                 self._note_restart("Postgres")
                 self._postgres.launch()
+
+    async def _cure(self, nats: NatsServer) -> None:
+        if sickness := await asyncio.to_thread(nats.sick):
+            self.say("NATS stores nothing any more since its disk was full; it is started again")
+            log.error("NATS: %s", sickness)
+            await asyncio.to_thread(nats.stop)
+            nats.start()
+            self.server_restarts += 1
 
     def _note_restart(self, name: str) -> None:
         self.server_restarts += 1
@@ -163,6 +178,7 @@ class Stack:
         self._nats = NatsServer(
             folder=self.folder.path / "nats",
             port=self.plan.nats_port or free_port(),
+            monitor_port=free_port(),
         )
         self._nats.start()
         self.environ["NATS_URL"] = self._nats.url

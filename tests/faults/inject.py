@@ -150,18 +150,13 @@ class Injector:
         self._stand.stop_postgres(signal.SIGCONT)
 
     async def _disk(self, action: Action) -> None:
-        """Full for so long, also where a restart would make room. nats-server 2.15 goes on
-        refusing writes when there is room again, while its streams can be read: it is started
-        anew, as docs/runbook.md says.
-        """
+        """Full for so long, also where a restart would make room."""
         place = self._stand.folder / action.target
         begun = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() < begun + action.seconds:
             await asyncio.to_thread(fill, place)
             await asyncio.sleep(DISK_SECONDS)
         free(place)
-        if action.target == "nats":
-            self._stand.kill_nats()
 
     # --- the network and the broker --------------------------------------------------------------
 

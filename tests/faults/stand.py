@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 import os
 import re
 import signal
@@ -46,6 +47,7 @@ SYMBOLS = ("AAPL", "BAC", "CVX", "HD", "JNJ", "JPM", "KO", "MSFT", "PFE", "XOM")
 START = dt.date(2017, 5, 1)
 APPROVAL_SECONDS = 45
 KEEP_SECONDS = 0.1
+TURNS_BETWEEN_CHECKS = 10
 REQUEST_SECONDS = 30.0
 PATIENCE_SECONDS = 60.0
 SERVICES = ("market", "planner", "risk", "executor", "reporter")
@@ -80,12 +82,14 @@ class Stand:
         """What the keeper does not start again now."""
         self.gave_up: list[str] = []
         self.kills: Counter[str] = Counter()
+        self.cures = 0
+        """How often NATS was started anew because it refused to write."""
         self.sent: list[Sent] = []
         self.proxies: dict[str, Proxy] = {}
         self.environ: dict[str, str] = {}
         self.halts: list[Halt] = []
         self.has_small_disks = False
-        self.nats = NatsServer(folder=folder / "nats", port=free_port())
+        self.nats = NatsServer(folder=folder / "nats", port=free_port(), monitor_port=free_port())
         self.postgres = PostgresServer(
             folder=folder / "postgres", port=free_port(), password="of-the-faults", durable=False
         )
@@ -280,16 +284,23 @@ class Stand:
 
     async def _keep(self) -> None:
         """Starts again what died, as a service manager would; not what gave up for good."""
-        while True:
+        for turn in itertools.count(1):
             for child in list(self.children.values()):
                 if child.name not in self.held_down and not alive(child):
                     self._start_again(child)
             if "nats" not in self.held_down and self.nats.ended:
                 with contextlib.suppress(OSError):  # its disk is full; it is tried again
                     self.nats.start()
+            elif self._is_time(turn) and await asyncio.to_thread(self.nats.sick):
+                await asyncio.to_thread(self.nats.stop)
+                self.nats.start()
+                self.cures += 1
             if "postgres" not in self.held_down and self.postgres.ended:
                 self.postgres.launch()
             await asyncio.sleep(KEEP_SECONDS)
+
+    def _is_time(self, turn: int) -> bool:
+        return "nats" not in self.held_down and turn % TURNS_BETWEEN_CHECKS == 0
 
     def _start_again(self, child: Child) -> None:
         assert child.process is not None
