@@ -94,7 +94,15 @@ ROLES: tuple[Role, ...] = (
     Role(
         name="operator",
         inserts=("reports_sent", "trading_states", "opening_balances"),
-        updates=_REPORTS | {"differences": ("acknowledged_at", "acknowledged_by", "why")},
+        updates=_REPORTS
+        | {
+            "differences": (
+                "acknowledged_at",
+                "acknowledged_by",
+                "explained_at",
+                "why",
+            )
+        },
     ),
 )
 BY_NAME = {role.name: role for role in ROLES}

@@ -69,10 +69,14 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     state: TradingState
     in_force: tuple[TradingStateSet, ...] = ()
+    lifted: frozenset[str] = frozenset()
+    """The ids of what was in force once and is no more."""
     resumed_by: str = ""
     """The id of the newest resume, the empty text before the first."""
     problem: str = ""
     """Why nobody knows; the state is then HALTED."""
+    worst_known: TradingState = TradingState.ACTIVE
+    """The most restrictive that a log which can be read says by itself."""
 
     @property
     def flattening(self) -> bool:
@@ -110,7 +114,7 @@ def standing_of(logs: Mapping[str, Sequence[TradingStateSet] | None]) -> Standin
     empty = [name for name, log in logs.items() if log is not None and not log]
     records = {record.message_id: record for log in logs.values() for record in log or ()}
     lifted_in = [{i for record in log or () for i in record.lifts} for log in logs.values()]
-    lifted = set.intersection(*lifted_in) if lifted_in else set()
+    lifted = frozenset(set.intersection(*lifted_in)) if lifted_in else frozenset[str]()
     in_force = tuple(
         record
         for _, record in sorted(records.items(), key=lambda item: (item[1].at, item[0]))
@@ -125,11 +129,22 @@ def standing_of(logs: Mapping[str, Sequence[TradingStateSet] | None]) -> Standin
         return Standing(
             state=_H,
             in_force=in_force,
+            lifted=lifted,
             resumed_by=resumed_by,
             problem="; ".join(said) or "nothing was read",
+            worst_known=_worst_known(logs.values()),
         )
     state = most_restrictive(record.state for record in in_force)
-    return Standing(state=state, in_force=in_force, resumed_by=resumed_by)
+    return Standing(state=state, in_force=in_force, lifted=lifted, resumed_by=resumed_by)
+
+
+def _worst_known(logs: Iterable[Sequence[TradingStateSet] | None]) -> TradingState:
+    """Each log by itself: what another one lifts or says cannot be seen now."""
+    found = []
+    for log in logs:
+        lifted = {i for record in log or () for i in record.lifts}
+        found += [record.state for record in log or () if record.message_id not in lifted]
+    return most_restrictive(found)
 
 
 def most_restrictive(states: Iterable[TradingState]) -> TradingState:

@@ -70,7 +70,13 @@ class DifferenceStore:
                     table.c.explained_at.is_(None),
                     table.c.acknowledged_at.is_(None),
                 )
-                .values(acknowledged_at=now, acknowledged_by=who, why=why)
+                .values(
+                    acknowledged_at=now,
+                    acknowledged_by=who,
+                    why=why,
+                    # What is taken over is over: the same difference once more is another one.
+                    explained_at=sa.case((table.c.kind.in_(ABSORBED), now), else_=None),
+                )
                 .returning(table.c.account_number, table.c.kind, table.c.subject, table.c.delta)
             ).first()
             if row is None:

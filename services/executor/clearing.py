@@ -14,11 +14,12 @@ def to_cancel(
 ) -> list[OrderRow]:
     """The orders at the broker to cancel. A halt calls back what would open something; flattening
     calls back everything of ours but what flattens, since a resting stop holds the shares. Not
-    knowing the state stops new orders only, until it has lasted: whoever is `cut_off` could not
-    be told to stop, so nothing that opens something is left at work.
+    knowing the state stops new orders only, unless a log that can be read says halted, or until
+    it has lasted: whoever is `cut_off` could not be told to stop.
     """
     if standing.problem:
-        halted, flattening = cut_off, False
+        said = standing.worst_known is TradingState.HALTED and entries_on_halt
+        halted, flattening = cut_off or said, False
     else:
         halted = standing.state is TradingState.HALTED and entries_on_halt
         flattening = standing.flattening

@@ -13,6 +13,8 @@ from libs.common.contracts import LedgerEntered, Side
 from libs.common.symbols import parse_option_symbol
 from services.executor.cycles import Cycle, after_event, after_fill, after_stock_sale
 
+_CYCLES_LOCK = 7_305_003
+
 
 def note_fill(
     connection: sa.Connection, symbol: str, side: Side, qty: Decimal, price: Decimal,
@@ -40,6 +42,10 @@ def note_event(connection: sa.Connection, entry: LedgerEntered, ts: dt.datetime)
 
 def _open(connection: sa.Connection, underlying: str) -> Cycle | None:
     cycles = db.wheel_cycles.c
+    # A row that is not there cannot be locked: two first fills would open two.
+    connection.execute(
+        sa.select(sa.func.pg_advisory_xact_lock(_CYCLES_LOCK, sa.func.hashtext(underlying)))
+    )
     row = connection.execute(
         sa.select(db.wheel_cycles)
         .where(cycles.underlying == underlying, cycles.closed_at.is_(None))

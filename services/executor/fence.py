@@ -101,6 +101,17 @@ class Fence:
         except db.DatabaseError:
             return False
 
+    def check(self, connection: sa.Connection) -> None:
+        """Holds the epoch as it is until the transaction ends; raises FencedError when it is not
+        ours. For what no trigger guards.
+        """
+        epochs = db.executor_epoch.c
+        epoch = connection.scalar(
+            sa.select(epochs.epoch).where(epochs.id == 1).with_for_update(read=True)
+        )
+        if epoch != self.epoch:
+            raise FencedError(f"another executor took over (epoch {epoch})")
+
     def release(self) -> None:
         """Drops the connection and with it the lock; one that broke once stays broken."""
         if self._connection is not None:

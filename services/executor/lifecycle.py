@@ -12,6 +12,7 @@ install the new body (a test compares).
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -90,12 +91,13 @@ def advance(current: OrderState, target: OrderState) -> OrderState:
     raise IllegalTransitionError(f"an order cannot go from {current} to {target}")
 
 
-def state_of(broker_status: str) -> OrderState:
+def state_of(broker_status: str, filled_qty: Decimal | None = None) -> OrderState:
     """Our state for the broker's word. Words that mean "under way" (new, accepted, pending_new,
-    pending_cancel, held, suspended, …) and words we do not know are `accepted`: the order exists
-    and may still fill.
+    pending_cancel, held, suspended, …) and words we do not know are `accepted`, or
+    `partially_filled` for an order of which something was filled: it exists and may still fill.
     """
-    return _BROKER_STATES.get(broker_status, OrderState.ACCEPTED)
+    under_way = OrderState.PARTIALLY_FILLED if filled_qty else OrderState.ACCEPTED
+    return _BROKER_STATES.get(broker_status, under_way)
 
 
 def diagram() -> str:

@@ -49,12 +49,13 @@ class OrderChange(msgspec.Struct, frozen=True, kw_only=True):
 def changed(row: OrderRow, change: OrderChange) -> OrderRow:
     """The row with the change written over it, one revision on.
 
-    What is filled only grows: a look at the broker that is older than what we know moves neither
-    the quantity nor the average price that belongs to it, so that the parts in the table of fills
-    always add up to the row.
+    What is filled only grows, and never without its price: a look at the broker that is older
+    than what we know, or that lacks the average price, moves neither, so that the parts in the
+    table of fills always add up to the row.
     """
     filled_qty, filled_avg_price = row.filled_qty, row.filled_avg_price
-    if change.filled_qty is not None and change.filled_qty >= filled_qty:
+    priced = change.filled_avg_price is not None or change.filled_qty == filled_qty
+    if change.filled_qty is not None and change.filled_qty >= filled_qty and priced:
         filled_qty = change.filled_qty
         filled_avg_price = change.filled_avg_price or filled_avg_price
     return msgspec.structs.replace(

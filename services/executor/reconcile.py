@@ -36,6 +36,11 @@ class Kind(StrEnum):
     UNSETTLED = "unsettled"
 
 
+SETTLING_MAX = dt.timedelta(days=4)
+"""After its last day an option's activity comes on the next session's morning (alpaca.md); beyond a
+long week-end it does not come any more, and what is gone is a difference.
+"""
+
 STOPPING = frozenset({Kind.UNKNOWN_ORDER, Kind.MISSING_ORDER, Kind.FILLED_QTY, Kind.POSITION})
 """Differences that stop new entries. Cash does not: fees, interest and transfers move it without
 a fill, and what may be spent is the broker's figure anyway.
@@ -239,7 +244,7 @@ def _position_differences(ours: Mapping[str, Decimal], theirs: BrokerState) -> I
         for symbol in sorted(ours.keys() | theirs.positions.keys())
     }
     deltas = {symbol: delta for symbol, delta in deltas.items() if delta}
-    for ends in _ends_by_underlying(ours, deltas).values():
+    for ends in _ends_by_underlying(ours, deltas, theirs.today).values():
         underlying = ends[0].option.underlying
         explained = explain(ends, deltas.get(underlying, ZERO), theirs.today)
         if explained is None:
@@ -260,14 +265,16 @@ def _position_differences(ours: Mapping[str, Decimal], theirs: BrokerState) -> I
 
 
 def _ends_by_underlying(
-    ours: Mapping[str, Decimal], deltas: Mapping[str, Decimal]
+    ours: Mapping[str, Decimal], deltas: Mapping[str, Decimal], today: dt.date
 ) -> dict[str, list[End]]:
-    """Options of which the broker shows fewer than we have, none of them turned around."""
+    """Options of which the broker shows fewer than we have, none of them turned around, and whose
+    activity may still come.
+    """
     found: defaultdict[str, list[End]] = defaultdict(list)
     for symbol, delta in deltas.items():
         option, held = parse_option_symbol(symbol), ours.get(symbol, ZERO)
         shrunk = held * delta < 0 and abs(delta) <= abs(held) and delta == int(delta)
-        if option is not None and shrunk:
+        if option is not None and shrunk and today <= option.expiration + SETTLING_MAX:
             found[option.underlying].append(
                 End(symbol=symbol, option=option, held=held, gone=abs(int(delta)))
             )

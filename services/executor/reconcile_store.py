@@ -17,6 +17,7 @@ from libs.common import database as db
 from libs.common.database import database_errors
 from libs.common.money import ZERO, plain
 from libs.common.symbols import SHARES_PER_CONTRACT, parse_option_symbol
+from services.executor.fence import Fence
 from services.executor.lifecycle import FINAL, OrderState
 from services.executor.reconcile import (
     CASH,
@@ -40,8 +41,11 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReconcileStore:
-    def __init__(self, engine: sa.Engine) -> None:
+    """What it writes, only the active executor may: each raises FencedError for another."""
+
+    def __init__(self, engine: sa.Engine, fence: Fence) -> None:
         self._engine = engine
+        self._fence = fence
 
     def books(self, account_number: str, shown: Iterable[str]) -> Books | None:
         """The books of one account; None before the first read was kept. `shown` are the
@@ -67,6 +71,7 @@ class ReconcileStore:
     def open_with(self, account_number: str, opening: Mapping[str, Decimal]) -> None:
         """Keeps the first read's balances, once."""
         with database_errors("writing the opening"), self._engine.begin() as connection:
+            self._fence.check(connection)
             for symbol, qty in opening.items():
                 connection.execute(
                     insert(db.opening_balances)
@@ -80,6 +85,7 @@ class ReconcileStore:
         by_key = {difference.key: difference for difference in found}
         is_open = sa.and_(table.c.account_number == account_number, table.c.explained_at.is_(None))
         with database_errors("writing the differences"), self._engine.begin() as connection:
+            self._fence.check(connection)
             known = {
                 row.key: row.id
                 for row in connection.execute(sa.select(table.c.key, table.c.id).where(is_open))

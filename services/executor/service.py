@@ -104,7 +104,7 @@ class ExecutorService:
             await self.following.follow()
             await settling.read()
 
-        store = ReconcileStore(self.engine)
+        store = ReconcileStore(self.engine, self.store.fence)
         return settling, Reconciling(self.context, store, broker, self.books, catch_up)
 
     async def _take_the_lock(self) -> None:

@@ -25,13 +25,16 @@ class Settling:
         self._books = books
 
     async def read(self) -> None:
-        """Activities are read from some days before the last one known: rows may come late, and
-        each is entered once, by its id. Raises BrokerError, WireError, BusError.
+        """Activities are read from some days before the last one known, or before today if that
+        is earlier: rows may come late, and each is entered once, by its id.
+
+        Raises BrokerError, WireError, BusError.
         """
         last = await self._books.patiently(self._store.last_ledger_date)
+        today = self._context.market_time().date()
         activities = await asyncio.to_thread(
             self._broker.activities_after,
-            last - dt.timedelta(days=LEDGER_DAYS_BACK) if last else None,
+            min(last, today) - dt.timedelta(days=LEDGER_DAYS_BACK) if last else None,
         )
         for activity in activities:
             entry = entry_of(activity, utc_now())

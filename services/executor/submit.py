@@ -143,7 +143,7 @@ def change_from(order: WireOrder, now: dt.datetime) -> OrderChange:
     """The row's change that the broker's order calls for."""
     changed_at = order.changed_at
     return OrderChange(
-        state=state_of(order.status),
+        state=state_of(order.status, order.filled_qty),
         ts=changed_at or now,
         broker_status=order.status,
         order_id=order.id,

@@ -75,7 +75,7 @@ def leads_on(row: OrderRow, order: WireOrder) -> bool:
     changed_at = order.changed_at
     if changed_at is not None and row.changed_at is not None and changed_at < row.changed_at:
         return False
-    state = state_of(order.status)
+    state = state_of(order.status, order.filled_qty)
     return state is row.state or state in TRANSITIONS[row.state]
 
 

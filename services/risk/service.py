@@ -215,8 +215,11 @@ class RiskService:
         trip = trip_of(mark, portfolio.account.equity, self.settings.risk)
         if trip is None or not tightens(move(standing, trip.verb), standing):
             return standing
+        trip_id = f"{trip.verb}-{mark.session}-{mark.reset_by or 'begin'}"
+        if trip_id in standing.lifted:  # an operator who has seen it loosened it, to get out
+            return standing
         record = TradingStateSet(
-            message_id=f"{trip.verb}-{mark.session}-{mark.reset_by or 'begin'}",
+            message_id=trip_id,
             at=utc_now(),
             state=move(standing, trip.verb).state,
             verb=trip.verb,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 
 from tests.faults.soak import Sample, sample, slope, verdict_of
@@ -34,6 +35,20 @@ def test_what_grows_is_told(memory_each: float, files_each: float) -> None:
     verdict = verdict_of("risk", samples(memory_each, files_each))
     assert not verdict.flat
     assert "GROWS" in str(verdict)
+
+
+def test_a_server_may_grow_with_what_it_stores_and_no_further() -> None:
+    growing = samples(2 * MB, 0)
+    storing = [
+        msgspec.structs.replace(one, stored_bytes=int(MB * one.seconds / 60)) for one in growing
+    ]
+    assert not verdict_of("nats", growing).flat
+    assert verdict_of("nats", storing).flat
+    leaking = [
+        msgspec.structs.replace(one, memory_bytes=one.memory_bytes + int(3 * MB * one.seconds / 60))
+        for one in storing
+    ]
+    assert not verdict_of("nats", leaking).flat
 
 
 def test_a_slope_is_the_lines() -> None:

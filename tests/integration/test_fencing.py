@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
@@ -15,9 +19,14 @@ from libs.common.database import Engine, engine_for
 from libs.common.order_ids import client_order_id
 from libs.common.signing import KeyPair
 from libs.common.topology import EXECUTOR_APPROVALS
+from services.cli.difference_store import DifferenceStore
+from services.executor import cycle_store
+from services.executor.cycles import Cycle
 from services.executor.fence import FencedError
 from services.executor.lifecycle import TRANSITIONS, OrderState, trigger_body
-from services.executor.orders import OrderChange
+from services.executor.orders import OrderChange, OrderRow
+from services.executor.reconcile import Difference, Kind
+from services.executor.reconcile_store import ReconcileStore
 from services.executor.store import EntriesStoppedError, ExecutorStore
 from tests.integration.broker import ACCOUNT_NUMBER, Broker, hang
 from tests.integration.stories import approval, put_intent, wall
@@ -177,6 +186,75 @@ def test_a_stale_writer_is_refused_and_changes_nothing(
 def test_nothing_is_written_before_the_lock_was_taken(engine: Engine, keys: KeyPair) -> None:
     with pytest.raises(FencedError):
         ExecutorStore(engine).begin(approval(put_intent(1), keys), ID)
+
+
+def missing(count: int) -> Difference:
+    return Difference(
+        kind=Kind.POSITION,
+        subject="KO",
+        ours="300",
+        theirs=f"{300 - count}",
+        key=f"position:KO:{-count}",
+        delta=Decimal(-count),
+    )
+
+
+def test_a_stale_reader_of_the_broker_explains_nothing_away(
+    store: ExecutorStore, engine: Engine
+) -> None:
+    """It found nothing, was stopped, and wakes when the next one has found something."""
+    stale = ReconcileStore(engine, store.fence)
+    other = overtaken(store, engine)
+    ReconcileStore(engine, other.fence).note(ACCOUNT_NUMBER, [missing(100)], wall())
+    with pytest.raises(FencedError, match="took over"):
+        stale.note(ACCOUNT_NUMBER, [], wall())
+    with pytest.raises(FencedError):
+        stale.open_with(ACCOUNT_NUMBER, {"KO": Decimal(200)})
+    with pytest.raises(EntriesStoppedError):
+        other.last_look(entry=True)
+
+
+def test_what_was_acknowledged_hides_nothing_that_comes_after_it(
+    store: ExecutorStore, engine: Engine
+) -> None:
+    """The books took over what was missing; as much again is missing now."""
+    reads = ReconcileStore(engine, store.fence)
+    ((number, _),) = reads.note(ACCOUNT_NUMBER, [missing(100)], wall()).found
+    DifferenceStore(engine).acknowledge(number, who="ann", why="sold by hand", now=wall())
+    store.last_look(entry=True)
+    ((again, _),) = reads.note(ACCOUNT_NUMBER, [missing(100)], wall()).found
+    assert again > number
+    with pytest.raises(EntriesStoppedError):
+        store.last_look(entry=True)
+
+
+def test_first_fills_of_one_stock_that_meet_open_one_cycle(
+    store: ExecutorStore, engine: Engine, database_url: str, keys: KeyPair,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def accepted(number: int) -> OrderRow:
+        row = store.begin(approval(put_intent(number), keys), f"acl-{number}")
+        row = store.change(row, OrderChange(state=OrderState.SUBMITTING, ts=wall()))
+        shown = OrderChange(state=OrderState.ACCEPTED, ts=wall(), order_id=f"o{number}")
+        return store.change(row, shown)
+
+    meeting = threading.Barrier(2)
+    read = cycle_store._open
+
+    def read_together(connection: sa.Connection, underlying: str) -> Cycle | None:
+        found = read(connection, underlying)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(1)
+        return found
+
+    monkeypatch.setattr(cycle_store, "_open", read_together)
+    filled = OrderChange(
+        state=OrderState.FILLED, ts=wall(), filled_qty=Decimal(1), filled_avg_price=Decimal("0.4")
+    )
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(store.change, accepted(number), filled) for number in (1, 2)]
+        assert [one.result().state for one in done] == [OrderState.FILLED] * 2
+    assert rows(database_url, "select open_puts from wheel_cycles") == [{"open_puts": Decimal(2)}]
 
 
 def test_an_unexplained_difference_stops_entries_only(

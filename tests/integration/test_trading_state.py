@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -331,6 +332,25 @@ async def test_a_loss_trips_by_itself_and_a_resume_counts_anew(world: World) -> 
     (approved,) = await until(lambda: world.of(IntentApproved), "an approval after the resume")
     assert approved.intent.message_id == "intent-1"
     assert len(world.of(TradingStateSet)) == 2
+
+
+async def test_out_of_a_halt_by_losses_an_operator_reduces_and_flattens(world: World) -> None:
+    """The loss is still there; the trip is not said again, and what closes passes."""
+    await world.bus.publish(snapshot(contracts=[quoted()]))
+    await world.bus.publish(portfolio(account=with_account(equity=85_000)))
+    await world.room("risk")
+    await until(lambda: world.of(TradingStateSet), "the trip")
+    word = await say(operator(world), TradingVerb.REDUCE, "getting out")
+    assert word.standing.state is TradingState.REDUCING
+    await asyncio.sleep(2.5)  # risk looks every second
+    states = [(record.verb, record.state) for record in world.of(TradingStateSet)]
+    assert states[0] == (TradingVerb.TRIP_HALT, TradingState.HALTED)
+    assert states[1:] == [(TradingVerb.REDUCE, TradingState.REDUCING)]
+    assert len(world.alerts("trip")) == 1
+    await say(operator(world), TradingVerb.FLATTEN, "getting out")
+    await world.bus.publish(put_intent(1))
+    (blocked,) = await until(lambda: world.of(IntentBlocked), "an entry's block")
+    assert {check.gate for check in blocked.checks if not check.ok} >= {"losses", "trading_state"}
 
 
 async def test_what_losses_are_counted_from_outlives_risk(world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from libs.common.contracts import OrderIntended, PortfolioObserved, TradingVerb
+from libs.common.contracts import OrderIntended, PortfolioObserved
 from libs.common.sessions import days_to_expiration
 from libs.common.symbols import option_root, parse_option_symbol
 from libs.common.trading_state import permits
@@ -23,7 +23,9 @@ def check_trading_state(case: Case) -> CheckResult:
 
 
 def check_losses(case: Case) -> CheckResult:
-    """The trip's own rule once more, for the moment until its word is on the bus."""
+    """The trip's own rule once more, for entries: what closes is the trading state's to let pass,
+    or nothing could be closed after an operator loosened a halt to get out.
+    """
     if case.portfolio is None or case.mark is None:
         return bad("no equity was seen")
     equity = case.portfolio.account.equity
@@ -34,8 +36,7 @@ def check_losses(case: Case) -> CheckResult:
     trip = trip_of(case.mark, equity, case.settings)
     if trip is None:
         return fine(said)
-    halts = trip.verb is TradingVerb.TRIP_HALT
-    return CheckResult(ok=not halts and not case.opens, reason=trip.why)
+    return CheckResult(ok=not case.opens, reason=trip.why)
 
 
 def check_restricted(case: Case) -> CheckResult:

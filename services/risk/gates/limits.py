@@ -14,6 +14,9 @@ from services.risk.reservations import Book, Reservation, bound_in_all, commitme
 COLLAR_DOLLARS_MIN = Decimal("0.05")
 """A few percent of a few cents would be less than one step of the price grid."""
 
+CLOSES = "closes what is held"
+"""What flattens is bound by what is held, and must pass when everything else ran wild."""
+
 
 def seen_price(case: Case) -> Decimal | None:
     """Dollars a share the market gives: the middle of the quote, else what the portfolio shows.
@@ -90,12 +93,17 @@ def check_capital(case: Case) -> CheckResult:
 
 
 def check_order_rate(case: Case) -> CheckResult:
+    if case.intent.strategy == Strategy.FLATTEN:
+        return fine(CLOSES)
     made = case.tallies.orders_since(_minute_ago(case))
     most = case.settings.max_orders_per_minute
     return CheckResult(ok=made < most, reason=f"{made} approved in the last minute, at most {most}")
 
 
 def check_message_rate(case: Case) -> CheckResult:
+    """Whoever floods must not keep an operator from getting out."""
+    if case.intent.strategy == Strategy.FLATTEN:
+        return fine(CLOSES)
     made = case.tallies.messages_since(_minute_ago(case))
     most = case.settings.max_messages_per_minute
     return CheckResult(ok=made < most, reason=f"{made} decided in the last minute, at most {most}")
@@ -106,16 +114,18 @@ def _minute_ago(case: Case) -> dt.datetime:
 
 
 def check_daily_count(case: Case) -> CheckResult:
+    if case.intent.strategy == Strategy.FLATTEN:
+        return fine(CLOSES)
     made = case.tallies.orders_on(case.book.portfolio.session)
     most = case.settings.max_orders_per_day
     return CheckResult(ok=made < most, reason=f"{made} approved this session, at most {most}")
 
 
 def check_repeats(case: Case) -> CheckResult:
-    """Knight's fault: the same order over and over. What closes is bound by what is held."""
+    """Knight's fault: the same order over and over."""
     intent = case.intent
     if intent.strategy == Strategy.FLATTEN:
-        return fine("closes what is held")
+        return fine(CLOSES)
     kin = (intent.strategy, intent.underlying, intent.side)
     made = case.tallies.repeats_on(case.book.portfolio.session, kin)
     most = case.settings.max_repeats_per_day

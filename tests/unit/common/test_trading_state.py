@@ -71,6 +71,13 @@ def test_a_halt_needs_one_log_and_a_resume_both() -> None:
     assert standing_of({"bus": resumed, "database": resumed}).state is A
 
 
+def test_with_one_log_away_the_other_still_says_what_it_says() -> None:
+    halt, resume = record(1, H), record(2, A, "r1")
+    for log, worst in (([BEGIN], A), ([BEGIN, halt], H), ([BEGIN, halt, resume], A)):
+        standing = standing_of({"bus": None, "database": log})
+        assert (standing.state, standing.worst_known) == (H, worst)
+
+
 def test_a_resume_lifts_only_the_halts_it_saw() -> None:
     unseen = record(3, H)
     assert both(record(1, H), record(2, A, "r1"), unseen).in_force == (unseen,)

@@ -114,6 +114,8 @@ def test_flattening_calls_back_all_but_what_flattens() -> None:
 def test_what_cannot_be_known_and_what_has_ended_is_left_alone() -> None:
     unknown = msgspec.structs.replace(HALTED, problem="the bus cannot be read")
     assert called_back(unknown) == []
+    told = msgspec.structs.replace(unknown, worst_known=TradingState.HALTED)
+    assert called_back(told) == ["entry", "closing"], "the other log says so"
     cut_off = to_cancel(ROWS, unknown, entries_on_halt=False, cut_off=True)
     assert [r.order_id for r in cut_off] == ["entry", "closing"], "only after a while"
     assert called_back(both()) == []

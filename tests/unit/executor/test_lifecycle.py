@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,14 @@ def test_every_word_of_alpaca_has_its_state() -> None:
 
     assert {status.value for status in OrderStatus} <= set(ALPACAS_WORDS)
     assert {word: state_of(word) for word in ALPACAS_WORDS} == ALPACAS_WORDS
+
+
+@pytest.mark.parametrize("word", ["pending_cancel", "pending_replace", "done_for_day", "stopped"])
+def test_a_partly_filled_order_stays_so_whatever_is_asked_of_it(word: str) -> None:
+    shown = state_of(word, Decimal(1))
+    assert advance(OrderState.PARTIALLY_FILLED, shown) is OrderState.PARTIALLY_FILLED
+    assert state_of(word, Decimal(0)) is OrderState.ACCEPTED
+    assert state_of("canceled", Decimal(1)) is OrderState.CANCELED
 
 
 @settings(deadline=None)

@@ -77,6 +77,12 @@ def test_a_fill_told_twice_is_booked_once() -> None:
     assert (final.filled_qty, final.revision) == (30, 5)
 
 
+def test_a_quantity_without_its_price_waits_for_it() -> None:
+    final, parts = story(told(1, None), told(2, "0.50"))
+    assert parts == [FillPart(qty=Decimal(2), price=Decimal("0.500000"))]
+    assert (final.filled_qty, final.filled_avg_price) == (2, Decimal("0.50"))
+
+
 def test_an_old_look_at_the_broker_takes_nothing_back() -> None:
     final, parts = story(told(5, "10.40"), told(3, "10.00"), told(10, "10.20"))
     assert [(part.qty, part.price) for part in parts] == [(5, Decimal("10.4")), (5, Decimal(10))]

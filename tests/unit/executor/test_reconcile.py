@@ -138,6 +138,15 @@ def test_an_assigned_put_is_not_settled_until_its_activity_comes() -> None:
     assert kinds(found(settled, state({"KO": 200}))) == [Kind.POSITION], "it is counted once"
 
 
+def test_an_activity_that_never_comes_makes_it_a_difference() -> None:
+    books = holding(**{occ(50): -1})
+    monday, wednesday = FRIDAY + dt.timedelta(days=3), FRIDAY + dt.timedelta(days=5)
+    assert kinds(found(books, state(today=monday))) == [Kind.UNSETTLED]
+    (difference,) = found(books, state(today=wednesday))
+    assert (difference.kind, difference.delta) == (Kind.POSITION, 1)
+    assert difference.stops_entries
+
+
 def test_before_its_last_day_an_option_does_not_just_vanish() -> None:
     books = holding(**{occ(60): -1})
     assert kinds(found(books, state(today=WEDNESDAY))) == [Kind.POSITION]

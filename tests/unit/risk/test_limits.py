@@ -315,6 +315,28 @@ def test_what_is_held_may_be_closed_and_no_more() -> None:
     assert "flatten" in failing(closing("KO", 1, Side.BUY), holding())
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_orders_per_day": 0}, {"max_orders_per_minute": 0}, {"max_messages_per_minute": 0}],
+)
+def test_however_wild_the_day_was_what_is_held_may_be_closed(limits: dict[str, int]) -> None:
+    assert failing(csp(), holding(), **limits)
+    assert failing(closing(PUT, 2, Side.BUY), holding(), **limits) == {}
+
+
+def test_after_a_loss_that_halts_what_is_held_may_be_closed_and_nothing_opened() -> None:
+    """The trading state decides on closing: an operator has loosened the halt to get out."""
+    state = holding()
+    book = state.portfolio
+    assert book is not None
+    poor = msgspec.structs.replace(book.account, equity=book.account.equity * Decimal("0.85"))
+    later = book.as_of + dt.timedelta(seconds=1)
+    state.observe_portfolio(msgspec.structs.replace(book, as_of=later, account=poor))
+    assert failing(closing(PUT, 1, Side.BUY), state) == {}
+    assert failing(closing("KO", 1, Side.SELL), state) == {}
+    assert "daily loss 15.00 %" in failing(csp(), state)["losses"]
+
+
 def test_what_is_being_closed_is_not_closed_again() -> None:
     state = holding(resting(PUT, 1, side=Side.BUY, limit_price=Decimal("0.6")))
     found = failing(closing(PUT, 2, Side.BUY), state)

@@ -107,14 +107,14 @@ def test_a_resume_begins_the_count_anew_once() -> None:
     assert trip_of(again, Decimal(80_000), SETTINGS) is not None
 
 
-def test_the_gate_says_no_before_the_trip_is_on_the_bus() -> None:
-    """Reducing lets a stop pass, a halt nothing."""
+def test_the_gate_says_no_to_entries_before_the_trip_is_on_the_bus() -> None:
+    """What closes is the trading state's to refuse, which knows what an operator said since."""
     reducing = knowing(portfolio(equity=Decimal(18_900)))
     assert "daily loss 5.50 %" in judge(reducing, csp()).reason
-    gates = {c.gate: c.ok for c in judge(reducing, stop()).checks}
-    assert gates["losses"]
     halted = knowing(portfolio(equity=Decimal(17_000)))
-    assert not {c.gate: c.ok for c in judge(halted, stop()).checks}["losses"]
+    for state in (reducing, halted):
+        assert not {c.gate: c.ok for c in judge(state, csp()).checks}["losses"]
+        assert {c.gate: c.ok for c in judge(state, stop()).checks}["losses"]
 
 
 @given(equities=st.lists(st.integers(1, 10**6), min_size=1, max_size=20))
