@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from libs.common import database as db
 from libs.common.contracts import TradingState, TradingStateSet, TradingVerb
-from libs.common.database import database_errors
+from libs.common.database import alone, database_errors
 
 
 class TradingStore:
@@ -15,10 +15,11 @@ class TradingStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._alone = alone(engine)
 
     def read(self) -> list[TradingStateSet]:
         """Every record, oldest first."""
-        with database_errors("reading the trading state"), self._engine.connect() as connection:
+        with database_errors("reading the trading state"), self._alone.connect() as connection:
             query = sa.select(db.trading_states).order_by(db.trading_states.c.id)
             return [
                 TradingStateSet(

@@ -21,7 +21,7 @@ from libs.common.contracts import (
     LedgerEntered,
     LedgerEvent,
 )
-from libs.common.database import database_errors
+from libs.common.database import alone, database_errors
 from libs.common.money import plain
 from services.executor.cycle_store import note_event, note_fill
 from services.executor.fence import STALE_EPOCH, Fence, FencedError
@@ -40,7 +40,7 @@ from services.executor.orders import (
     fill_part,
     shown_status,
 )
-from services.executor.rows import as_json, intent_row, write_event
+from services.executor.rows import as_json, event_row, intent_row, write_event
 
 
 class StaleRowError(Exception):
@@ -58,6 +58,7 @@ class ExecutorStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._alone = alone(engine)
         self.fence = Fence(engine)
 
     def last_look(self, *, entry: bool) -> None:
@@ -65,7 +66,7 @@ class ExecutorStore:
         EntriesStoppedError when this order would open something and may not.
         """
         differences = db.differences.c
-        with database_errors("looking before a POST"), self._engine.connect() as connection:
+        with database_errors("looking before a POST"), self._alone.connect() as connection:
             found = connection.execute(
                 sa.select(
                     db.executor_epoch.c.epoch,
@@ -91,30 +92,33 @@ class ExecutorStore:
 
     def begin(self, approval: IntentApproved, client_order_id: str) -> OrderRow:
         """The order's row, made in state `approved` the first time this approval is seen."""
-        with self._writing("writing an order") as connection:
-            intent = approval.intent
-            connection.execute(
-                insert(db.orders)
-                .values(
-                    client_order_id=client_order_id,
-                    intent_id=intent.message_id,
-                    state=OrderState.APPROVED.value,
-                    strategy=intent.strategy,
-                    underlying=intent.underlying,
-                    symbol=intent.symbol,
-                    side=intent.side.value,
-                    qty=intent.qty,
-                    order_type=intent.order_type.value,
-                    approval_json=as_json(approval),
-                    expires_at=approval.expires_at,
-                    epoch=self.fence.epoch,
-                )
-                .on_conflict_do_nothing()
+        intent, orders = approval.intent, db.orders
+        made = (
+            insert(orders)
+            .values(
+                client_order_id=client_order_id,
+                intent_id=intent.message_id,
+                state=OrderState.APPROVED.value,
+                strategy=intent.strategy,
+                underlying=intent.underlying,
+                symbol=intent.symbol,
+                side=intent.side.value,
+                qty=intent.qty,
+                order_type=intent.order_type.value,
+                approval_json=as_json(approval),
+                expires_at=approval.expires_at,
+                epoch=self.fence.epoch,
             )
-            connection.execute(intent_row(intent, "pending_new"))
-            row = connection.execute(
-                sa.select(db.orders).where(db.orders.c.client_order_id == client_order_id)
-            ).one()
+            .on_conflict_do_nothing()
+            .returning(orders)
+            .cte("made")
+        )
+        with_intent = intent_row(intent, "pending_new").cte("with_intent")
+        known = sa.select(orders).where(orders.c.client_order_id == client_order_id)
+        # Of the two only one has the row: a statement does not see what it inserts itself.
+        query = sa.select(made).union_all(known).add_cte(with_intent)
+        with self._writing_alone("writing an order") as connection:
+            row = connection.execute(query).first() or connection.execute(known).one()
         return _order_row(row)
 
     def change(self, row: OrderRow, change: OrderChange) -> OrderRow:
@@ -126,37 +130,57 @@ class ExecutorStore:
         advance(row.state, change.state)
         part = fill_part(row, change)
         written = changed(row, change)
-        with self._writing("writing an order") as connection:
-            done = connection.execute(
-                sa.update(db.orders)
-                .where(
-                    db.orders.c.client_order_id == row.client_order_id,
-                    db.orders.c.revision == row.revision,
-                )
-                .values(
-                    state=written.state.value,
-                    revision=written.revision,
-                    broker_status=written.broker_status,
-                    order_id=written.order_id,
-                    filled_qty=written.filled_qty,
-                    filled_avg_price=written.filled_avg_price,
-                    changed_at=written.changed_at,
-                    doubt_since=written.doubt_since,
-                    note=written.note,
-                    epoch=self.fence.epoch,
-                )
+        update = (
+            sa.update(db.orders)
+            .where(
+                db.orders.c.client_order_id == row.client_order_id,
+                db.orders.c.revision == row.revision,
             )
-            if done.rowcount != 1:
-                raise StaleRowError(f"the order {row.client_order_id} was changed meanwhile")
-            _write_consequences(connection, written, change.ts, part)
+            .values(
+                state=written.state.value,
+                revision=written.revision,
+                broker_status=written.broker_status,
+                order_id=written.order_id,
+                filled_qty=written.filled_qty,
+                filled_avg_price=written.filled_avg_price,
+                changed_at=written.changed_at,
+                doubt_since=written.doubt_since,
+                note=written.note,
+                epoch=self.fence.epoch,
+            )
+            .returning(db.orders.c.client_order_id)
+        )
+        if part is None:
+            done = update.cte("done")
+            query = _with_consequences(done, written, change.ts)
+            with self._writing_alone("writing an order") as connection:
+                count = connection.scalar(query)
+        else:
+            with self._writing("writing an order") as connection:
+                count = len(connection.execute(update).all())
+                if count:
+                    _write_fill(connection, written, change.ts, part)
+        if count != 1:
+            raise StaleRowError(f"the order {row.client_order_id} was changed meanwhile")
         return written
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[sa.Connection]:
         """One transaction under our epoch."""
+        with self._refusals(doing), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing_alone(self, doing: str) -> Iterator[sa.Connection]:
+        """Single statements under our epoch, each a transaction: one round trip, one commit."""
+        with self._refusals(doing), self._alone.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _refusals(self, doing: str) -> Iterator[None]:
         try:
-            with database_errors(doing), self._engine.begin() as connection:
-                yield connection
+            with database_errors(doing):
+                yield
         except sa.exc.DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None)
             reason = str(error.orig).strip().splitlines()[0]
@@ -175,10 +199,17 @@ class ExecutorStore:
         return self._rows(db.orders.c.state.not_in([state.value for state in FINAL]))
 
     def unpublished_rows(self) -> list[OrderRow]:
-        return self._rows(db.orders.c.published_revision < db.orders.c.revision)
+        """Those of which something is to be said: a row that is only approved is no news."""
+        orders = db.orders.c
+        return self._rows(
+            sa.and_(
+                orders.published_revision < orders.revision,
+                orders.state != OrderState.APPROVED.value,
+            )
+        )
 
     def mark_published(self, row: OrderRow) -> None:
-        with self._writing("writing an order") as connection:
+        with self._writing_alone("writing an order") as connection:
             connection.execute(
                 sa.update(db.orders)
                 .where(db.orders.c.client_order_id == row.client_order_id)
@@ -191,7 +222,7 @@ class ExecutorStore:
             )
 
     def _rows(self, condition: sa.ColumnElement[bool]) -> list[OrderRow]:
-        with database_errors("reading the orders"), self._engine.connect() as connection:
+        with database_errors("reading the orders"), self._alone.connect() as connection:
             query = sa.select(db.orders).where(condition).order_by(db.orders.c.recorded_at)
             return [_order_row(row) for row in connection.execute(query)]
 
@@ -275,40 +306,55 @@ def _ledger_entry(row: sa.Row[Any]) -> LedgerEntered:
     )
 
 
-def _write_consequences(
-    connection: sa.Connection, row: OrderRow, ts: dt.datetime, part: FillPart | None
-) -> None:
-    """The intent's status, the fill and the event that go with a changed order."""
+def _with_consequences(done: sa.CTE, row: OrderRow, ts: dt.datetime) -> sa.Select[int]:
+    """One statement that changes the order (`done`), its intent's status and the event together:
+    all of it or, where `done` meets no row, nothing. Gives the number of rows.
+    """
+    changed_it = sa.exists(sa.select(done.c.client_order_id))
+    intent = _intent_status(row).where(changed_it).cte("with_intent")
+    event = event_row(*_event_of(row, ts), when=changed_it).cte("with_event")
+    return sa.select(sa.func.count()).select_from(done).add_cte(intent, event)
+
+
+def _write_fill(connection: sa.Connection, row: OrderRow, ts: dt.datetime, part: FillPart) -> None:
+    """The intent's status, the fill and the event that go with an order that filled."""
     intent = row.approval.intent
-    status = shown_status(row.state, row.broker_status)
-    connection.execute(
-        sa.update(db.order_intents)
-        .where(db.order_intents.c.id == intent.message_id)
+    connection.execute(_intent_status(row))
+    filled = connection.execute(
+        insert(db.fills)
         .values(
-            status=status,
+            ts=ts,
+            client_order_id=row.client_order_id,
+            strategy=intent.strategy,
+            symbol=intent.symbol,
+            side=intent.side.value,
+            qty=part.qty,
+            price=part.price,
+            message_id=f"{row.client_order_id}-{row.filled_qty.normalize():f}",
+        )
+        .on_conflict_do_nothing(index_elements=["message_id"])
+        .returning(db.fills.c.id)
+    ).first()
+    if filled is not None:
+        note_fill(connection, intent.symbol, intent.side, part.qty, part.price, ts)
+    write_event(connection, *_event_of(row, ts))
+
+
+def _intent_status(row: OrderRow) -> sa.Update:
+    return (
+        sa.update(db.order_intents)
+        .where(db.order_intents.c.id == row.approval.intent.message_id)
+        .values(
+            status=shown_status(row.state, row.broker_status),
             submitted=row.order_id is not None,
             alpaca_order_id=row.order_id,
         )
     )
-    if part is not None:
-        filled = connection.execute(
-            insert(db.fills)
-            .values(
-                ts=ts,
-                client_order_id=row.client_order_id,
-                strategy=intent.strategy,
-                symbol=intent.symbol,
-                side=intent.side.value,
-                qty=part.qty,
-                price=part.price,
-                message_id=f"{row.client_order_id}-{row.filled_qty.normalize():f}",
-            )
-            .on_conflict_do_nothing(index_elements=["message_id"])
-            .returning(db.fills.c.id)
-        ).first()
-        if filled is not None:
-            note_fill(connection, intent.symbol, intent.side, part.qty, part.price, ts)
-    payload = {
+
+
+def _event_of(row: OrderRow, ts: dt.datetime) -> tuple[str, dt.datetime, dict[str, object], str]:
+    intent = row.approval.intent
+    payload: dict[str, object] = {
         "client_order_id": row.client_order_id,
         "symbol": intent.symbol,
         "side": intent.side.value,
@@ -318,5 +364,5 @@ def _write_consequences(
         "filled_avg_price": None if row.filled_avg_price is None else str(row.filled_avg_price),
         "note": row.note,
     }
-    message_id = f"{row.client_order_id}-r{row.revision}"
-    write_event(connection, f"order.{status}", ts, payload, message_id)
+    kind = f"order.{shown_status(row.state, row.broker_status)}"
+    return kind, ts, payload, f"{row.client_order_id}-r{row.revision}"
