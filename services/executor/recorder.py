@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
 
-from libs.common.bus import Delivery
+from libs.common.bus import Batch, Delivery
 from libs.common.codec import UndecodableError
-from libs.common.contracts import IntentApproved, Severity
+from libs.common.contracts import IntentApproved, Message, Severity
 from libs.common.runtime import Context
 from libs.common.signing import verify
 from libs.common.topology import RECORDERS, Consumer
 from services.executor.bookkeeping import Bookkeeper
 from services.executor.record_store import RecordStore
 
+log = logging.getLogger(__name__)
+
+Read = tuple[Delivery, Message]
+PART_BYTES_MAX = 4 * 1024 * 1024
 _SUPERSEDED = "Unacknowledged message was deleted"
 """The server's words when a newer snapshot replaced one still under way: no loss, no letter."""
 
@@ -32,20 +37,60 @@ class Recorder:
                 group.create_task(self._consume(consumer))
 
     async def _consume(self, consumer: Consumer) -> None:
-        handle = self._dead_letter if consumer.stream == "DEADLETTERS" else self._record
-        await self._context.bus.consume(consumer, handle, on_poison=self._poison)
+        bus = self._context.bus
+        if consumer.stream == "DEADLETTERS":
+            await bus.consume(consumer, self._dead_letter, on_poison=self._poison)
+        else:
+            await bus.consume_batches(consumer, self._record)
 
-    async def _record(self, delivery: Delivery) -> None:
+    async def _record(self, batch: Batch) -> None:
+        """In parts, so that one transaction does not grow with the size of what it is given."""
+        part: list[Read] = []
+        size = 0
+        for delivery in batch.deliveries:
+            try:
+                part.append((delivery, self._readable(delivery)))
+            except UndecodableError as error:
+                await self._set_aside(delivery, error)
+                continue
+            size += len(delivery.payload)
+            if size > PART_BYTES_MAX:
+                await self._write(part)
+                part, size = [], 0
+        if part:
+            await self._write(part)
+
+    def _readable(self, delivery: Delivery) -> Message:
         message = delivery.decode()
         key = self._context.settings.executor.verify_key or ""
         if isinstance(message, IntentApproved) and not verify(key, message):
             # Written as a decision it would take the genuine one's place.
             raise UndecodableError(f"{delivery.subject}: the signature is not risk's")
-        await self._books.patiently(
-            lambda: self._store.record(message, self._context.market_time()), delivery
-        )
-        self._context.count("recorded")
-        await delivery.ack()
+        return message
+
+    async def _write(self, part: list[Read]) -> None:
+        """One transaction, and acknowledged after it. With one among them that the database will
+        never take they are written one by one.
+        """
+        batch = Batch([delivery for delivery, _ in part])
+        messages = [message for _, message in part]
+        now = self._context.market_time()
+        try:
+            await self._books.patiently(lambda: self._store.record_all(messages, now), batch)
+        except UndecodableError as error:
+            if len(part) == 1:
+                await self._set_aside(part[0][0], error)
+                return
+            for one in part:
+                await self._write([one])
+            return
+        self._context.count("recorded", len(part))
+        await batch.ack()
+
+    async def _set_aside(self, delivery: Delivery, error: UndecodableError) -> None:
+        log.error("a message that cannot be recorded was set aside: %s", error)
+        await self._poison(delivery)
+        await delivery.terminate()
 
     async def _poison(self, delivery: Delivery) -> None:
         await self._context.alert(
