@@ -9,6 +9,8 @@ from libs.common import database as db
 from libs.common.contracts import TradingState, TradingStateSet, TradingVerb
 from libs.common.database import alone, database_errors
 
+_READ = sa.select(db.trading_states).order_by(db.trading_states.c.id)
+
 
 class TradingStore:
     """Blocking; raises DatabaseError when the database is gone."""
@@ -20,7 +22,6 @@ class TradingStore:
     def read(self) -> list[TradingStateSet]:
         """Every record, oldest first."""
         with database_errors("reading the trading state"), self._alone.connect() as connection:
-            query = sa.select(db.trading_states).order_by(db.trading_states.c.id)
             return [
                 TradingStateSet(
                     message_id=row.message_id,
@@ -31,7 +32,7 @@ class TradingStore:
                     why=row.why,
                     lifts=list(row.lifts_json),
                 )
-                for row in connection.execute(query)
+                for row in connection.execute(_READ)
             ]
 
     def add(self, record: TradingStateSet) -> None:

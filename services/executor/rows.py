@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from libs.common import database as db
 from libs.common.contracts import OrderIntended
@@ -37,30 +37,11 @@ def intent_values(intent: OrderIntended, status: str) -> dict[str, Any]:
     }
 
 
-def intent_row(intent: OrderIntended, status: str) -> Insert:
-    values = intent_values(intent, status)
-    return insert(db.order_intents).values(values).on_conflict_do_nothing(index_elements=["id"])
-
-
 def write_event(
     connection: sa.Connection, kind: str, ts: dt.datetime, payload: object, message_id: str
 ) -> None:
     connection.execute(
         insert(db.events)
         .values(ts=ts, kind=kind, payload_json=as_json(payload), message_id=message_id)
-        .on_conflict_do_nothing(index_elements=["message_id"])
-    )
-
-
-def event_row(
-    kind: str, ts: dt.datetime, payload: object, message_id: str, *, when: sa.ColumnElement[bool]
-) -> Insert:
-    """The same as part of a larger statement, under a condition of it."""
-    columns = db.events.c
-    values = {"ts": ts, "kind": kind, "payload_json": as_json(payload), "message_id": message_id}
-    given = [sa.literal(value, columns[name].type) for name, value in values.items()]
-    return (
-        insert(db.events)
-        .from_select(list(values), sa.select(*given).where(when), include_defaults=False)
         .on_conflict_do_nothing(index_elements=["message_id"])
     )

@@ -32,15 +32,27 @@ from services.executor.lifecycle import (
     OrderState,
     advance,
 )
+from services.executor.order_statements import (
+    BEGIN,
+    CHANGE,
+    INTENT_STATUS,
+    KNOWN,
+    LAST_LOOK,
+    MARK_PUBLISHED,
+    UPDATE,
+    begin_values,
+    change_values,
+    event_values,
+    status_values,
+)
 from services.executor.orders import (
     FillPart,
     OrderChange,
     OrderRow,
     changed,
     fill_part,
-    shown_status,
 )
-from services.executor.rows import as_json, event_row, intent_row, write_event
+from services.executor.rows import write_event
 
 
 class StaleRowError(Exception):
@@ -65,21 +77,8 @@ class ExecutorStore:
         """The last thing before a POST. Raises FencedError when another executor took over,
         EntriesStoppedError when this order would open something and may not.
         """
-        differences = db.differences.c
         with database_errors("looking before a POST"), self._alone.connect() as connection:
-            found = connection.execute(
-                sa.select(
-                    db.executor_epoch.c.epoch,
-                    sa.select(sa.func.min(differences.id))
-                    .where(
-                        differences.stops_entries,
-                        differences.explained_at.is_(None),
-                        differences.acknowledged_at.is_(None),
-                    )
-                    .scalar_subquery()
-                    .label("difference"),
-                )
-            ).one()
+            found = connection.execute(LAST_LOOK).one()
         if found.epoch != self.fence.epoch:
             raise FencedError(f"another executor took over (epoch {found.epoch})")
         if entry and found.difference is not None:
@@ -92,34 +91,10 @@ class ExecutorStore:
 
     def begin(self, approval: IntentApproved, client_order_id: str) -> OrderRow:
         """The order's row, made in state `approved` the first time this approval is seen."""
-        intent, orders = approval.intent, db.orders
-        made = (
-            insert(orders)
-            .values(
-                client_order_id=client_order_id,
-                intent_id=intent.message_id,
-                state=OrderState.APPROVED.value,
-                strategy=intent.strategy,
-                underlying=intent.underlying,
-                symbol=intent.symbol,
-                side=intent.side.value,
-                qty=intent.qty,
-                order_type=intent.order_type.value,
-                approval_json=as_json(approval),
-                expires_at=approval.expires_at,
-                epoch=self.fence.epoch,
-            )
-            .on_conflict_do_nothing()
-            .returning(orders)
-            .cte("made")
-        )
-        with_intent = intent_row(intent, "pending_new").cte("with_intent")
-        known = sa.select(orders).where(orders.c.client_order_id == client_order_id)
-        # Of the two only one has the row: a statement does not see what it inserts itself.
-        query = sa.select(made).union_all(known).add_cte(with_intent)
+        values = begin_values(approval, client_order_id, self.fence.epoch)
         with self._writing_alone("writing an order") as connection:
-            row = connection.execute(query).first() or connection.execute(known).one()
-        return _order_row(row)
+            row = connection.execute(BEGIN, values).first()
+            return _order_row(row or connection.execute(KNOWN, values).one())
 
     def change(self, row: OrderRow, change: OrderChange) -> OrderRow:
         """Writes a change of state, its fill, its event and the intent's status together.
@@ -130,34 +105,13 @@ class ExecutorStore:
         advance(row.state, change.state)
         part = fill_part(row, change)
         written = changed(row, change)
-        update = (
-            sa.update(db.orders)
-            .where(
-                db.orders.c.client_order_id == row.client_order_id,
-                db.orders.c.revision == row.revision,
-            )
-            .values(
-                state=written.state.value,
-                revision=written.revision,
-                broker_status=written.broker_status,
-                order_id=written.order_id,
-                filled_qty=written.filled_qty,
-                filled_avg_price=written.filled_avg_price,
-                changed_at=written.changed_at,
-                doubt_since=written.doubt_since,
-                note=written.note,
-                epoch=self.fence.epoch,
-            )
-            .returning(db.orders.c.client_order_id)
-        )
+        values = change_values(row, written, change.ts, self.fence.epoch)
         if part is None:
-            done = update.cte("done")
-            query = _with_consequences(done, written, change.ts)
             with self._writing_alone("writing an order") as connection:
-                count = connection.scalar(query)
+                count = connection.scalar(CHANGE, values) or 0
         else:
             with self._writing("writing an order") as connection:
-                count = len(connection.execute(update).all())
+                count = len(connection.execute(UPDATE, values).all())
                 if count:
                     _write_fill(connection, written, change.ts, part)
         if count != 1:
@@ -211,14 +165,12 @@ class ExecutorStore:
     def mark_published(self, row: OrderRow) -> None:
         with self._writing_alone("writing an order") as connection:
             connection.execute(
-                sa.update(db.orders)
-                .where(db.orders.c.client_order_id == row.client_order_id)
-                .values(
-                    epoch=self.fence.epoch,
-                    published_revision=sa.func.greatest(
-                        db.orders.c.published_revision, row.revision
-                    ),
-                )
+                MARK_PUBLISHED,
+                {
+                    "the_order_client_order_id": row.client_order_id,
+                    "the_order_epoch": self.fence.epoch,
+                    "said_revision": row.revision,
+                },
             )
 
     def _rows(self, condition: sa.ColumnElement[bool]) -> list[OrderRow]:
@@ -306,20 +258,10 @@ def _ledger_entry(row: sa.Row[Any]) -> LedgerEntered:
     )
 
 
-def _with_consequences(done: sa.CTE, row: OrderRow, ts: dt.datetime) -> sa.Select[int]:
-    """One statement that changes the order (`done`), its intent's status and the event together:
-    all of it or, where `done` meets no row, nothing. Gives the number of rows.
-    """
-    changed_it = sa.exists(sa.select(done.c.client_order_id))
-    intent = _intent_status(row).where(changed_it).cte("with_intent")
-    event = event_row(*_event_of(row, ts), when=changed_it).cte("with_event")
-    return sa.select(sa.func.count()).select_from(done).add_cte(intent, event)
-
-
 def _write_fill(connection: sa.Connection, row: OrderRow, ts: dt.datetime, part: FillPart) -> None:
     """The intent's status, the fill and the event that go with an order that filled."""
     intent = row.approval.intent
-    connection.execute(_intent_status(row))
+    connection.execute(INTENT_STATUS, status_values(row))
     filled = connection.execute(
         insert(db.fills)
         .values(
@@ -337,32 +279,5 @@ def _write_fill(connection: sa.Connection, row: OrderRow, ts: dt.datetime, part:
     ).first()
     if filled is not None:
         note_fill(connection, intent.symbol, intent.side, part.qty, part.price, ts)
-    write_event(connection, *_event_of(row, ts))
-
-
-def _intent_status(row: OrderRow) -> sa.Update:
-    return (
-        sa.update(db.order_intents)
-        .where(db.order_intents.c.id == row.approval.intent.message_id)
-        .values(
-            status=shown_status(row.state, row.broker_status),
-            submitted=row.order_id is not None,
-            alpaca_order_id=row.order_id,
-        )
-    )
-
-
-def _event_of(row: OrderRow, ts: dt.datetime) -> tuple[str, dt.datetime, dict[str, object], str]:
-    intent = row.approval.intent
-    payload: dict[str, object] = {
-        "client_order_id": row.client_order_id,
-        "symbol": intent.symbol,
-        "side": intent.side.value,
-        "qty": intent.qty,
-        "strategy": intent.strategy,
-        "filled_qty": str(row.filled_qty),
-        "filled_avg_price": None if row.filled_avg_price is None else str(row.filled_avg_price),
-        "note": row.note,
-    }
-    kind = f"order.{shown_status(row.state, row.broker_status)}"
-    return kind, ts, payload, f"{row.client_order_id}-r{row.revision}"
+    event = event_values(row, ts)
+    write_event(connection, event["kind"], ts, event["payload_json"], event["message_id"])
