@@ -81,6 +81,10 @@ class OrderDesk:
         """
         self._pace.wait_for_room()
 
+    def takes_room_now(self) -> bool:
+        """The same where nothing has to be waited for; False when something does."""
+        return self._pace.takes_room_now()
+
     def submit(
         self,
         intent: OrderIntended,

@@ -19,7 +19,7 @@ from libs.common.order_ids import client_order_id
 from libs.common.promises import BrokenPromiseError
 from libs.common.risk_config import risk_config_version
 from libs.common.runtime import Context, utc_now
-from libs.common.signing import verify
+from libs.common.signing import Verified
 from libs.common.trading_state import lowers_risk, permits
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import ApprovalExpiredError, ClocksApartError, OrderDesk
@@ -64,6 +64,7 @@ class Desk:
         self._settings = context.settings
         self._store = store
         self._broker = broker
+        self._is_signed = Verified()
         self.account_number: str | None = None
         self._risk_config_version = risk_config_version(context.settings.risk)
         self.busy: set[str] = set()
@@ -78,7 +79,7 @@ class Desk:
         message = delivery.decode()
         if not isinstance(message, IntentApproved):
             raise UndecodableError(f"{delivery.subject}: not an approval")
-        if not verify(self._settings.executor.verify_key or "", message):
+        if not self._is_signed(self._settings.executor.verify_key or "", message):
             # No row is claimed: the genuine approval of this intent may still come.
             await self._alert_approval(message, "the approval's signature is not risk's")
             await delivery.terminate()
@@ -133,6 +134,7 @@ class Desk:
             account_number=self.account_number,
             alpaca_env=settings.alpaca.env,
             now=utc_now(),
+            is_signed=self._is_signed,
         ) or refusal_of_order(
             approval,
             settings.executor,
@@ -161,7 +163,8 @@ class Desk:
     async def post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
         """Sends a row that is `submitting`, once, and writes what is known afterwards."""
         resent = delivery is None
-        await asyncio.to_thread(broker.wait_for_room)
+        if not broker.takes_room_now():
+            await asyncio.to_thread(broker.wait_for_room)
         try:
             order = await self._send(row, broker, delivery)
         except NotSentError as error:
