@@ -220,20 +220,25 @@ class Bus:
         await self._pull(consumer, take)
 
     async def consume_batches(
-        self, consumer: Consumer, handle: BatchHandler, *, at_most: int = 200
+        self,
+        consumer: Consumer,
+        handle: BatchHandler,
+        *,
+        on_poison: Handler | None = None,
+        at_most: int = 200,
     ) -> None:
         """Feeds `handle` up to `at_most` messages at a time until cancelled: those that come
         within a moment of the first. Not for the order path, where nothing waits for more.
 
-        `handle` decodes, sets aside what does not, and acknowledges; when it fails, the whole
-        batch comes again after a pause that grows.
+        `handle` decodes and acknowledges. When it fails, each message is handled alone, and what
+        becomes of the one that failed is as with `consume`.
         """
 
         async def take(subscription: JetStreamContext.PullSubscription, first: Msg) -> None:
             msgs = [first]
             with contextlib.suppress(*TRANSIENT):
                 msgs += await subscription.fetch(at_most - 1, timeout=_GATHER_SECONDS)
-            await self._deliver_batch(Batch([Delivery(msg) for msg in msgs]), handle)
+            await self._deliver_batch(Batch([Delivery(msg) for msg in msgs]), handle, on_poison)
 
         await self._pull(consumer, take)
 
@@ -259,44 +264,49 @@ class Bus:
         finally:  # a request left open would swallow the next message
             await _leave(subscription)
 
-    async def _deliver_batch(self, batch: Batch, handle: BatchHandler) -> None:
+    async def _deliver_batch(
+        self, batch: Batch, handle: BatchHandler, on_poison: Handler | None
+    ) -> None:
         try:
             await handle(batch)
         except (BrokenPromiseError, RestartNeededError):
             raise
-        except Exception as error:
-            first, others = batch.deliveries[0], len(batch.deliveries) - 1
-            log.error(
-                "handling %s and %d more failed; they come again",
-                first.subject,
-                others,
-                exc_info=None if isinstance(error, BusError) else error,
-            )
+        except BusError:
+            log.error("handling a batch of %s failed; it comes again", batch.deliveries[0].subject)
             await batch.again()
+        except Exception as error:
+            if len(batch.deliveries) == 1:
+                await self._failed(batch.deliveries[0], error, on_poison)
+                return
+            for delivery in batch.deliveries:
+                await self._deliver_batch(Batch([delivery]), handle, on_poison)
 
     async def _deliver(
         self, delivery: Delivery, handle: Handler, on_poison: Handler | None
     ) -> None:
         try:
             await handle(delivery)
-        except UndecodableError as error:
-            log.error("a message that does not decode was set aside: %s", error)
-            if on_poison:
-                await on_poison(delivery)
-            await delivery.terminate()
         except (BrokenPromiseError, RestartNeededError):
             raise
         except BusError:  # however long it lasts, it is no fault of the message
             log.error("handling %s failed; it comes again", delivery.subject)
             await delivery.again()
         except Exception as error:
+            await self._failed(delivery, error, on_poison)
+
+    async def _failed(
+        self, delivery: Delivery, error: Exception, on_poison: Handler | None
+    ) -> None:
+        if isinstance(error, UndecodableError):
+            log.error("a message that does not decode was set aside: %s", error)
+        else:
             log.error("handling %s failed", delivery.subject, exc_info=error)
             if delivery.attempt < _ATTEMPTS_MAX:
                 await delivery.again()
                 return
-            if on_poison:
-                await on_poison(delivery)
-            await delivery.terminate()
+        if on_poison:
+            await on_poison(delivery)
+        await delivery.terminate()
 
     async def _bind(self, consumer: Consumer) -> JetStreamContext.PullSubscription:
         """Waits for the bus; raises BusRefusedError when the consumer was never provisioned."""

@@ -43,13 +43,17 @@ class RecordStore:
         """
         rows: dict[sa.Table, list[dict[str, Any]]] = {}
         books: list[PortfolioObserved] = []
+        subjects: list[str] = []
         for message in messages:
+            subjects.append(message.subject)
             if isinstance(message, PortfolioObserved):
                 books.append(message)
                 continue
             for table, row in _ROWS[type(message)](message, now):
                 rows.setdefault(table, []).append(row)
-        with database_errors("recording"), self._engine.begin() as connection:
+        others = len(subjects) - 1
+        doing = f"recording {subjects[0]}" + (f" and {others} more" if others else "")
+        with database_errors(doing), self._engine.begin() as connection:
             for table, found in rows.items():
                 connection.execute(_insert_all(table, tuple(found[0])), {"rows": found})
             for book in books:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import msgspec
 
@@ -15,8 +14,6 @@ from libs.common.signing import verify
 from libs.common.topology import RECORDERS, Consumer
 from services.executor.bookkeeping import Bookkeeper
 from services.executor.record_store import RecordStore
-
-log = logging.getLogger(__name__)
 
 Read = tuple[Delivery, Message]
 PART_BYTES_MAX = 4 * 1024 * 1024
@@ -41,18 +38,14 @@ class Recorder:
         if consumer.stream == "DEADLETTERS":
             await bus.consume(consumer, self._dead_letter, on_poison=self._poison)
         else:
-            await bus.consume_batches(consumer, self._record)
+            await bus.consume_batches(consumer, self._record, on_poison=self._poison)
 
     async def _record(self, batch: Batch) -> None:
         """In parts, so that one transaction does not grow with the size of what it is given."""
         part: list[Read] = []
         size = 0
         for delivery in batch.deliveries:
-            try:
-                part.append((delivery, self._readable(delivery)))
-            except UndecodableError as error:
-                await self._set_aside(delivery, error)
-                continue
+            part.append((delivery, self._readable(delivery)))
             size += len(delivery.payload)
             if size > PART_BYTES_MAX:
                 await self._write(part)
@@ -69,28 +62,13 @@ class Recorder:
         return message
 
     async def _write(self, part: list[Read]) -> None:
-        """One transaction, and acknowledged after it. With one among them that the database will
-        never take they are written one by one.
-        """
+        """One transaction, and acknowledged after it."""
         batch = Batch([delivery for delivery, _ in part])
         messages = [message for _, message in part]
         now = self._context.market_time()
-        try:
-            await self._books.patiently(lambda: self._store.record_all(messages, now), batch)
-        except UndecodableError as error:
-            if len(part) == 1:
-                await self._set_aside(part[0][0], error)
-                return
-            for one in part:
-                await self._write([one])
-            return
+        await self._books.patiently(lambda: self._store.record_all(messages, now), batch)
         self._context.count("recorded", len(part))
         await batch.ack()
-
-    async def _set_aside(self, delivery: Delivery, error: UndecodableError) -> None:
-        log.error("a message that cannot be recorded was set aside: %s", error)
-        await self._poison(delivery)
-        await delivery.terminate()
 
     async def _poison(self, delivery: Delivery) -> None:
         await self._context.alert(
