@@ -25,6 +25,7 @@ from benchmarks import (
     planner_process,
     planning,
     recorder,
+    recovery,
 )
 from benchmarks.result import Result
 
@@ -39,6 +40,7 @@ BENCHMARKS: tuple[Callable[[], list[Result]], ...] = (
     exchange_pages.run,
     consume.run,
     recorder.run,
+    recovery.run,
     order_path.run,
 )
 

@@ -32,7 +32,8 @@ class Sink:
 
     def __init__(self, orders: Callable[[str, Query], Any] = lambda _path, _query: []) -> None:
         self.port = 0
-        self.requests = 0
+        self.asked: list[tuple[float, str]] = []
+        """When and what was asked."""
         self._orders = orders
         self._arrival: asyncio.Future[float] | None = None
         self._server: asyncio.Server | None = None
@@ -65,7 +66,7 @@ class Sink:
                 body = await reader.readexactly(_length(head))
                 arrived = time.monotonic()
                 method, target, _ = head.split(b" ", 2)
-                self.requests += 1
+                self.asked.append((arrived, target.decode()))
                 answer = self._answer(method.decode(), target.decode(), body, arrived)
                 writer.write(_response(answer))
                 await writer.drain()

@@ -135,6 +135,7 @@ def engine_for(
         pool_size=4,
         max_overflow=4,
         json_serializer=_json_text,
+        json_deserializer=msgspec.json.decode,
         connect_args={
             "connect_timeout": 3,
             # A server that is gone without a word is noticed in seconds, not in hours.
