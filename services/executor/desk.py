@@ -13,14 +13,20 @@ from functools import partial
 from libs.common.broker import BrokerError, BrokerRefusedError
 from libs.common.bus import Delivery
 from libs.common.codec import UndecodableError
-from libs.common.contracts import BotMode, IntentApproved, Severity
+from libs.common.contracts import (
+    BotMode,
+    IntentApproved,
+    OrderIntended,
+    Severity,
+    TradingStateSet,
+)
 from libs.common.database import DatabaseError
 from libs.common.order_ids import client_order_id
 from libs.common.promises import BrokenPromiseError
 from libs.common.risk_config import risk_config_version
 from libs.common.runtime import Context, utc_now
 from libs.common.signing import Verified
-from libs.common.trading_state import lowers_risk, permits
+from libs.common.trading_state import lowers_risk, permits, standing_of
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import ApprovalExpiredError, ClocksApartError, OrderDesk
 from services.executor.bookkeeping import PATIENCE_SECONDS, Bookkeeper
@@ -46,6 +52,10 @@ class NotSentError(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
+
+
+class UnsureError(Exception):
+    """Nobody knows whether trading is halted: the order waits until its approval ends."""
 
 
 class Desk:
@@ -142,8 +152,8 @@ class Desk:
         )
 
     async def _door(self, approval: IntentApproved, delivery: Delivery | None) -> Refusal | None:
-        """The last look before an order leaves: the approval, our caps, and the trading state as
-        both logs have it now. Not knowing it means waiting, until the approval ends.
+        """In dry mode, what would be looked at before an order left: the approval, our caps, and
+        the trading state as both logs have it now. Not knowing it means waiting.
         """
         while True:
             standing = await self._trading.standing()
@@ -181,9 +191,9 @@ class Desk:
         database that is away at the last look means that nothing leaves until it is back.
         """
         approval = row.approval
-        last_look = partial(self._store.last_look, entry=not lowers_risk(approval.intent))
         while True:
-            refusal = await self._door(approval, delivery)
+            on_bus = await self._trading.on_bus()
+            refusal = self._refusal_of(approval)
             if refusal is not None:
                 raise NotSentError(refusal)
             try:
@@ -192,7 +202,7 @@ class Desk:
                     approval.intent,
                     row.client_order_id,
                     approval.expires_at,
-                    last_look,
+                    partial(self._last_look, approval.intent, on_bus),
                 )
             except ApprovalExpiredError:
                 reason = "the approval expired before it could be sent"
@@ -200,11 +210,23 @@ class Desk:
             except (EntriesStoppedError, ClocksApartError) as error:
                 reason = f"not sent: {error}"
                 raise NotSentError(Refusal(OrderState.EXPIRED, reason)) from None
-            except DatabaseError as error:
+            except (DatabaseError, UnsureError) as error:
                 log.warning("an order waits: %s", error)
                 if delivery is not None:
                     await delivery.extend()
                 await asyncio.sleep(PATIENCE_SECONDS)
+
+    def _last_look(self, intent: OrderIntended, on_bus: list[TradingStateSet] | None) -> None:
+        """In the thread that sends, with nothing between it and the POST. Raises what the store's
+        last look raises, UnsureError, or NotSentError.
+        """
+        in_table = self._store.last_look(entry=not lowers_risk(intent))
+        standing = standing_of({"bus": on_bus, "database": in_table})
+        if standing.problem:
+            raise UnsureError(standing.words)
+        if not permits(standing, intent):
+            reason = f"not sent: trading is {standing.words}"
+            raise NotSentError(Refusal(OrderState.ERROR, reason))
 
     async def _not_sent(
         self, row: OrderRow, refusal: Refusal, delivery: Delivery | None, *, resent: bool

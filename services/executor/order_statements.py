@@ -199,7 +199,14 @@ LAST_LOOK = sa.select(
     )
     .scalar_subquery()
     .label("difference"),
+    sa.select(sa.func.jsonb_agg(sa.text("trading_states order by id")))
+    .select_from(db.trading_states)
+    .scalar_subquery()
+    .label("trading_states"),
 )
+"""The current epoch, the first difference that stops entries, and the table's log of trading
+states, oldest first, in one look.
+"""
 
 MARK_PUBLISHED = (
     sa.update(_orders)

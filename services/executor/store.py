@@ -20,9 +20,11 @@ from libs.common.contracts import (
     IntentApproved,
     LedgerEntered,
     LedgerEvent,
+    TradingStateSet,
 )
 from libs.common.database import alone, database_errors
 from libs.common.money import plain
+from libs.common.trading_store import records_of
 from services.executor.cycle_store import note_event, note_fill
 from services.executor.fence import STALE_EPOCH, Fence, FencedError
 from services.executor.lifecycle import (
@@ -73,9 +75,10 @@ class ExecutorStore:
         self._alone = alone(engine)
         self.fence = Fence(engine)
 
-    def last_look(self, *, entry: bool) -> None:
-        """The last thing before a POST. Raises FencedError when another executor took over,
-        EntriesStoppedError when this order would open something and may not.
+    def last_look(self, *, entry: bool) -> list[TradingStateSet]:
+        """The last thing before a POST: the table's log of trading states. Raises FencedError when
+        another executor took over, EntriesStoppedError when this order would open something and
+        may not.
         """
         with database_errors("looking before a POST"), self._alone.connect() as connection:
             found = connection.execute(LAST_LOOK).one()
@@ -86,6 +89,7 @@ class ExecutorStore:
                 f"difference {found.difference} between books and broker is not explained;"
                 " see `alpaclaudia reconcile`"
             )
+        return records_of(found.trading_states or [])
 
     # --- orders --------------------------------------------------------------------------------
 
