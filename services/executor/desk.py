@@ -97,10 +97,13 @@ class Desk:
         order_id = client_order_id(message.account_number, message.intent.message_id)
         self.busy.add(order_id)
         try:
-            row = await self._books.patiently(
-                lambda: self._store.begin(message, order_id), delivery
+            row, is_begun = await self._books.patiently(
+                lambda: self._begin(message, order_id), delivery
             )
-            if row.approval.signature != message.signature:
+            if is_begun and self._broker is not None:
+                self._context.count("orders_submitting")
+                row = await self.post(row, self._broker, delivery)
+            elif row.approval.signature != message.signature:
                 await self._alert_approval(message, "another approval holds this intent's id")
             elif row.state is OrderState.APPROVED:
                 row = await self._carry_out(row, message, delivery)
@@ -110,6 +113,18 @@ class Desk:
                 self.wake.set()
         finally:
             self.busy.discard(order_id)
+
+    def _begin(self, approval: IntentApproved, order_id: str) -> tuple[OrderRow, bool]:
+        """The order's row and, when nothing speaks against it, its next commit in the same thread:
+        whether it was made `submitting`. Everything is looked at again before the POST.
+        """
+        row = self._store.begin(approval, order_id)
+        is_dry = self._settings.bot.mode is BotMode.DRY or self._broker is None
+        is_new = row.state is OrderState.APPROVED and row.approval.signature == approval.signature
+        if is_dry or not is_new or self._refusal_of(approval) is not None:
+            return row, False
+        sending = OrderChange(state=OrderState.SUBMITTING, ts=approval.intent.as_of)
+        return self._store.change(row, sending), True
 
     async def _carry_out(
         self, row: OrderRow, approval: IntentApproved, delivery: Delivery
