@@ -19,8 +19,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float | None = None
     """Theirs over ours, medians of the same run."""
     target: float | None = None
-    """What is asked for: at least this ratio, or with `figure` at most this much."""
+    """What is asked for: at least this ratio, or with `figure` at most this much (at least, with
+    `at_least`).
+    """
     figure: float | None = None
+    at_least: bool = False
     unit: str = ""
     notes: str = ""
 
@@ -30,7 +33,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if self.ratio is not None:
             return self.ratio >= self.target
-        return self.figure is not None and self.figure <= self.target
+        if self.figure is None:
+            return False
+        return self.figure >= self.target if self.at_least else self.figure <= self.target
 
 
 def milliseconds(work: Callable[[], object]) -> float:

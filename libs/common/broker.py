@@ -61,15 +61,22 @@ class PacedClock:
         self.requests = 0
 
     def wait_for_room(self) -> None:
-        while True:
-            with self._lock:
-                now = time.monotonic() * self._speed
-                wait = self._window.wait_seconds(now)
-                if wait <= 0:
-                    self._window.spend(now)
-                    self.requests += 1
-                    return
+        while (wait := self._take()) > 0:
             time.sleep(wait / self._speed)
+
+    def takes_room_now(self) -> bool:
+        """Whether a request may be made without waiting; it is counted then."""
+        return self._take() <= 0
+
+    def _take(self) -> float:
+        """Counts one request if there is room; else the broker's seconds until there is."""
+        with self._lock:
+            now = time.monotonic() * self._speed
+            wait = self._window.wait_seconds(now)
+            if wait <= 0:
+                self._window.spend(now)
+                self.requests += 1
+            return wait
 
 
 def refusal_of(status: int, body: bytes) -> BrokerRefusedError:

@@ -24,6 +24,7 @@ from nats.js import JetStreamContext
 
 from libs.common import bus_logs
 from libs.common.bus_accounts import API_PREFIX, HEALTH_STREAM, PROVISION
+from libs.common.bus_deliveries import RETRY_SECONDS, TRANSIENT, Batch, Delivery
 from libs.common.bus_logs import BusError, Replayed, SequenceConflictError, Stored
 from libs.common.bus_sign_in import distrust, sign_in_options
 from libs.common.codec import UndecodableError, decode_message
@@ -32,19 +33,20 @@ from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import BusSettings
 from libs.common.topology import Consumer
 
-__all__ = ["Bus", "BusError", "BusRefusedError", "Delivery", "SequenceConflictError"]
+__all__ = ["Batch", "Bus", "BusError", "BusRefusedError", "Delivery", "SequenceConflictError"]
 
 log = logging.getLogger(__name__)
 
 MessageT = TypeVar("MessageT", bound=Message)
-Handler = Callable[["Delivery"], Awaitable[None]]
+Handler = Callable[[Delivery], Awaitable[None]]
+BatchHandler = Callable[[Batch], Awaitable[None]]
+_Take = Callable[[JetStreamContext.PullSubscription, Msg], Awaitable[None]]
 
 _FETCH_SECONDS = 1.0
-_RETRY_SECONDS = 0.2
-_NAK_SECONDS_MAX = 5.0
+_GATHER_SECONDS = 0.05
+"""How long a batch waits for more."""
 _ATTEMPTS_MAX = 20
 """A message whose handling fails by itself that often is set aside as poison."""
-_TRANSIENT = (nats.errors.Error, TimeoutError, OSError)
 _STREAM_MESSAGE_TOO_LARGE = 10054
 """The server's code for a message larger than its stream takes."""
 _REFUSALS = ("permissions violation", "authorization violation", "authentication")
@@ -60,45 +62,8 @@ def _asked_to_end() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-class Delivery:
-    """One message pulled from a consumer, to be acknowledged once its effects are stored."""
-
-    def __init__(self, msg: Msg) -> None:
-        self._msg = msg
-        self.subject = msg.subject
-        self.payload = msg.data
-        self.attempt = int(msg.metadata.num_delivered or 1)
-        self.sequence = int(msg.metadata.sequence.stream)
-
-    def decode(self) -> Message:
-        return decode_message(self.subject, self.payload)
-
-    async def ack(self) -> None:
-        """Raises BusError when the server did not confirm; the message will come again."""
-        try:
-            await self._msg.ack_sync(timeout=2)
-        except nats.errors.MsgAlreadyAckdError:
-            return
-        except _TRANSIENT as error:
-            raise BusError(f"acknowledging {self.subject} failed: {error!r}") from error
-
-    async def again(self, delay_seconds: float) -> None:
-        with contextlib.suppress(*_TRANSIENT):
-            await self._msg.nak(delay=delay_seconds)
-
-    async def extend(self) -> None:
-        """Still working on it: the acknowledgement wait starts anew."""
-        with contextlib.suppress(*_TRANSIENT):
-            await self._msg.in_progress()
-
-    async def terminate(self) -> None:
-        """Never deliver this again; the server's advisory keeps it as a dead letter."""
-        with contextlib.suppress(*_TRANSIENT):
-            await self._msg.term()
-
-
 async def _leave(subscription: JetStreamContext.PullSubscription) -> None:
-    with contextlib.suppress(*_TRANSIENT):
+    with contextlib.suppress(*TRANSIENT):
         await subscription.unsubscribe()
 
 
@@ -131,7 +96,7 @@ class Bus:
             "error_cb": bus._on_error,
             "reconnected_cb": bus._on_reconnect,
             "max_reconnect_attempts": -1,
-            "reconnect_time_wait": _RETRY_SECONDS,
+            "reconnect_time_wait": RETRY_SECONDS,
             "connect_timeout": 2,
             "ping_interval": 2,
             "max_outstanding_pings": 2,
@@ -190,7 +155,7 @@ class Bus:
         return self._client.is_connected
 
     async def close(self) -> None:
-        with contextlib.suppress(*_TRANSIENT):
+        with contextlib.suppress(*TRANSIENT):
             await self._client.close()
 
     async def check_provisioned(self) -> None:
@@ -201,7 +166,7 @@ class Bus:
             raise BusRefusedError(
                 "the bus has no streams yet; run `alpaclaudia provision`"
             ) from error
-        except _TRANSIENT as error:
+        except TRANSIENT as error:
             raise self.failure(f"the bus does not answer: {error!r}") from error
 
     # --- publishing ----------------------------------------------------------------------------
@@ -222,7 +187,7 @@ class Bus:
                 return
             except nats.errors.MaxPayloadError as error:
                 raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
-            except _TRANSIENT as error:
+            except TRANSIENT as error:
                 if getattr(error, "err_code", None) == _STREAM_MESSAGE_TOO_LARGE:
                     raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
                 if asyncio.get_running_loop().time() >= deadline:
@@ -231,7 +196,7 @@ class Bus:
                             f"no stream takes {subject}; run `alpaclaudia provision`"
                         ) from error
                     raise self.failure(f"publishing {subject} failed: {error!r}") from error
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def append(self, message: Message, pattern: str, after: int) -> int:
         """Stores the message only after a certain one; see bus_logs.append."""
@@ -248,6 +213,37 @@ class Bus:
         `on_poison`; one whose handler fails comes again after a pause that grows: for ever while
         it is the bus that fails, else until it counts as poison too.
         """
+
+        async def take(_subscription: JetStreamContext.PullSubscription, msg: Msg) -> None:
+            await self._deliver(Delivery(msg), handle, on_poison)
+
+        await self._pull(consumer, take)
+
+    async def consume_batches(
+        self,
+        consumer: Consumer,
+        handle: BatchHandler,
+        *,
+        on_poison: Handler | None = None,
+        at_most: int = 200,
+    ) -> None:
+        """Feeds `handle` up to `at_most` messages at a time until cancelled: those that come
+        within a moment of the first. Not for the order path, where nothing waits for more.
+
+        `handle` decodes and acknowledges. When it fails, each message is handled alone, and what
+        becomes of the one that failed is as with `consume`.
+        """
+
+        async def take(subscription: JetStreamContext.PullSubscription, first: Msg) -> None:
+            msgs = [first]
+            with contextlib.suppress(*TRANSIENT):
+                msgs += await subscription.fetch(at_most - 1, timeout=_GATHER_SECONDS)
+            await self._deliver_batch(Batch([Delivery(msg) for msg in msgs]), handle, on_poison)
+
+        await self._pull(consumer, take)
+
+    async def _pull(self, consumer: Consumer, take: _Take) -> None:
+        """Messages one by one, whatever becomes of the connection."""
         subscription = await self._bind(consumer)
         try:
             while True:
@@ -257,40 +253,60 @@ class Bus:
                     (msg,) = await subscription.fetch(1, timeout=_FETCH_SECONDS)
                 except TimeoutError:
                     continue
-                except _TRANSIENT as error:
+                except TRANSIENT as error:
                     log.debug("fetching from %s/%s: %r", consumer.stream, consumer.name, error)
-                    await asyncio.sleep(_RETRY_SECONDS)
+                    await asyncio.sleep(RETRY_SECONDS)
                     if self.connected:  # a consumer that is gone shows here, and only here
                         await _leave(subscription)
                         subscription = await self._bind(consumer)
                     continue
-                await self._deliver(Delivery(msg), handle, on_poison)
+                await take(subscription, msg)
         finally:  # a request left open would swallow the next message
             await _leave(subscription)
+
+    async def _deliver_batch(
+        self, batch: Batch, handle: BatchHandler, on_poison: Handler | None
+    ) -> None:
+        try:
+            await handle(batch)
+        except (BrokenPromiseError, RestartNeededError):
+            raise
+        except BusError:
+            log.error("handling a batch of %s failed; it comes again", batch.deliveries[0].subject)
+            await batch.again()
+        except Exception as error:
+            if len(batch.deliveries) == 1:
+                await self._failed(batch.deliveries[0], error, on_poison)
+                return
+            for delivery in batch.deliveries:
+                await self._deliver_batch(Batch([delivery]), handle, on_poison)
 
     async def _deliver(
         self, delivery: Delivery, handle: Handler, on_poison: Handler | None
     ) -> None:
         try:
             await handle(delivery)
-        except UndecodableError as error:
-            log.error("a message that does not decode was set aside: %s", error)
-            if on_poison:
-                await on_poison(delivery)
-            await delivery.terminate()
         except (BrokenPromiseError, RestartNeededError):
             raise
         except BusError:  # however long it lasts, it is no fault of the message
             log.error("handling %s failed; it comes again", delivery.subject)
-            await delivery.again(min(_RETRY_SECONDS * delivery.attempt, _NAK_SECONDS_MAX))
+            await delivery.again()
         except Exception as error:
+            await self._failed(delivery, error, on_poison)
+
+    async def _failed(
+        self, delivery: Delivery, error: Exception, on_poison: Handler | None
+    ) -> None:
+        if isinstance(error, UndecodableError):
+            log.error("a message that does not decode was set aside: %s", error)
+        else:
             log.error("handling %s failed", delivery.subject, exc_info=error)
             if delivery.attempt < _ATTEMPTS_MAX:
-                await delivery.again(min(_RETRY_SECONDS * delivery.attempt, _NAK_SECONDS_MAX))
+                await delivery.again()
                 return
-            if on_poison:
-                await on_poison(delivery)
-            await delivery.terminate()
+        if on_poison:
+            await on_poison(delivery)
+        await delivery.terminate()
 
     async def _bind(self, consumer: Consumer) -> JetStreamContext.PullSubscription:
         """Waits for the bus; raises BusRefusedError when the consumer was never provisioned."""
@@ -305,8 +321,8 @@ class Bus:
                     f"the consumer {consumer.stream}/{consumer.name} does not exist;"
                     " run `alpaclaudia provision`"
                 ) from error
-            except _TRANSIENT:
-                await asyncio.sleep(_RETRY_SECONDS)
+            except TRANSIENT:
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def replay(self, consumer: Consumer, handle: Callable[[Message], None]) -> Replayed:
         """Reads an unacknowledged consumer from its first message to its last.
@@ -331,7 +347,7 @@ class Bus:
                 return False
             await self._client.publish(bus_logs.ack_subject(consumer, info), b"-NAK")
             return True
-        except _TRANSIENT as error:
+        except TRANSIENT as error:
             raise self.failure(f"asking after {consumer.stream} failed: {error!r}") from error
 
     async def delivered(self, consumer: Consumer) -> int:
@@ -358,7 +374,7 @@ class Bus:
         """How many messages each stream holds. Raises BusError."""
         try:
             return {name: (await self.jetstream.stream_info(name)).state.messages for name in names}
-        except _TRANSIENT as error:
+        except TRANSIENT as error:
             raise self.failure(f"reading the streams failed: {error!r}") from error
 
     async def watch(self, subject: str, handle: Callable[[str, bytes], None]) -> None:
@@ -384,7 +400,7 @@ class Bus:
                 return
             if isinstance(request, request_type) and msg.reply:
                 reply = await handle(request)
-                with contextlib.suppress(*_TRANSIENT):
+                with contextlib.suppress(*TRANSIENT):
                     await msg.respond(msgspec.json.encode(reply))
 
         await self._client.subscribe(request_type.SUBJECT, cb=on_request)
@@ -401,7 +417,7 @@ class Bus:
             raise BusError(
                 f"nobody listens on {message.subject}; `alpaclaudia status` tells what runs"
             ) from error
-        except _TRANSIENT as error:
+        except TRANSIENT as error:
             raise self.failure(f"no answer to {message.subject} in time") from error
         try:
             return msgspec.json.decode(msg.data, type=reply_type)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -81,6 +83,10 @@ class OrderDesk:
         """
         self._pace.wait_for_room()
 
+    def takes_room_now(self) -> bool:
+        """The same where nothing has to be waited for; False when something does."""
+        return self._pace.takes_room_now()
+
     def submit(
         self,
         intent: OrderIntended,
@@ -120,12 +126,36 @@ class OrderDesk:
         self._clients.trading.delete(f"/orders/{order_id}")
 
     def open_orders(self) -> list[wire.WireOrder]:
-        """The open orders, newest first, at most one page. Those beyond it, and those whose figures
-        are no numbers, are looked up singly, where an error concerns only them.
+        """The open orders, newest first. Those whose figures are no numbers are left out; they are
+        looked up singly, where an error concerns only them.
         """
-        params = {"status": "open", "limit": ORDERS_PAGE, "nested": "false"}
-        found = self._get("/orders", list[wire.WireOrder], "open orders", params)
-        return [order for order in found if _counts(order)]
+        return [order for page in self._order_pages("open") for order in page]
+
+    def ended_orders(self, wanted: AbstractSet[str], pages_most: int) -> list[wire.WireOrder]:
+        """Orders that have ended, by their client_order_ids: what is found of them among the
+        newest, in a few requests instead of one for each.
+        """
+        found: dict[str, wire.WireOrder] = {}
+        for page in islice(self._order_pages("closed"), pages_most):
+            found |= {o.client_order_id: o for o in page if o.client_order_id in wanted}
+            if len(found) == len(wanted):
+                break
+        return list(found.values())
+
+    def _order_pages(self, status: str) -> Iterator[list[wire.WireOrder]]:
+        """Pages of orders, newest first, each order once: one that is made meanwhile comes before
+        all of them, and one that ends meanwhile moves no other.
+        """
+        params = {"status": status, "limit": ORDERS_PAGE, "nested": "false", "direction": "desc"}
+        seen: set[str] = set()
+        for _ in range(PAGES_MAX):
+            page = self._get("/orders", list[wire.WireOrder], f"{status} orders", params)
+            new = [order for order in page if order.id not in seen]
+            yield [order for order in new if _counts(order)]
+            if len(page) < ORDERS_PAGE or not new:
+                return
+            seen.update(order.id for order in new)
+            params["before_order_id"] = page[-1].id
 
     def activities_after(self, date: dt.date | None) -> list[wire.WireActivity]:
         """Option events and dividends later than `date` (None: all there are), oldest first."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from libs.common.bus import BusError, Delivery
+from libs.common.bus import Batch, BusError, Delivery
 from libs.common.codec import UndecodableError
 from libs.common.contracts import Severity
 from libs.common.database import DatabaseError, UnstorableError
@@ -28,7 +28,7 @@ class Bookkeeper:
         self._store = store
         self._complained: set[tuple[str, int]] = set()
 
-    async def patiently(self, call: Callable[[], T], delivery: Delivery | None = None) -> T:
+    async def patiently(self, call: Callable[[], T], delivery: Delivery | Batch | None = None) -> T:
         """The store's answer, however long the database is away; the message waits with us.
 
         Raises UndecodableError for what the database will never take: it is set aside as poison.

@@ -13,14 +13,20 @@ from functools import partial
 from libs.common.broker import BrokerError, BrokerRefusedError
 from libs.common.bus import Delivery
 from libs.common.codec import UndecodableError
-from libs.common.contracts import BotMode, IntentApproved, Severity
+from libs.common.contracts import (
+    BotMode,
+    IntentApproved,
+    OrderIntended,
+    Severity,
+    TradingStateSet,
+)
 from libs.common.database import DatabaseError
 from libs.common.order_ids import client_order_id
 from libs.common.promises import BrokenPromiseError
 from libs.common.risk_config import risk_config_version
 from libs.common.runtime import Context, utc_now
-from libs.common.signing import verify
-from libs.common.trading_state import lowers_risk, permits
+from libs.common.signing import Verified
+from libs.common.trading_state import lowers_risk, permits, standing_of
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import ApprovalExpiredError, ClocksApartError, OrderDesk
 from services.executor.bookkeeping import PATIENCE_SECONDS, Bookkeeper
@@ -48,6 +54,10 @@ class NotSentError(Exception):
         self.refusal = refusal
 
 
+class UnsureError(Exception):
+    """Nobody knows whether trading is halted: the order waits until its approval ends."""
+
+
 class Desk:
     def __init__(
         self,
@@ -64,6 +74,7 @@ class Desk:
         self._settings = context.settings
         self._store = store
         self._broker = broker
+        self._is_signed = Verified()
         self.account_number: str | None = None
         self._risk_config_version = risk_config_version(context.settings.risk)
         self.busy: set[str] = set()
@@ -78,7 +89,7 @@ class Desk:
         message = delivery.decode()
         if not isinstance(message, IntentApproved):
             raise UndecodableError(f"{delivery.subject}: not an approval")
-        if not verify(self._settings.executor.verify_key or "", message):
+        if not self._is_signed(self._settings.executor.verify_key or "", message):
             # No row is claimed: the genuine approval of this intent may still come.
             await self._alert_approval(message, "the approval's signature is not risk's")
             await delivery.terminate()
@@ -86,10 +97,13 @@ class Desk:
         order_id = client_order_id(message.account_number, message.intent.message_id)
         self.busy.add(order_id)
         try:
-            row = await self._books.patiently(
-                lambda: self._store.begin(message, order_id), delivery
+            row, is_begun = await self._books.patiently(
+                lambda: self._begin(message, order_id), delivery
             )
-            if row.approval.signature != message.signature:
+            if is_begun and self._broker is not None:
+                self._context.count("orders_submitting")
+                row = await self.post(row, self._broker, delivery)
+            elif row.approval.signature != message.signature:
                 await self._alert_approval(message, "another approval holds this intent's id")
             elif row.state is OrderState.APPROVED:
                 row = await self._carry_out(row, message, delivery)
@@ -99,6 +113,18 @@ class Desk:
                 self.wake.set()
         finally:
             self.busy.discard(order_id)
+
+    def _begin(self, approval: IntentApproved, order_id: str) -> tuple[OrderRow, bool]:
+        """The order's row and, when nothing speaks against it, its next commit in the same thread:
+        whether it was made `submitting`. Everything is looked at again before the POST.
+        """
+        row = self._store.begin(approval, order_id)
+        is_dry = self._settings.bot.mode is BotMode.DRY or self._broker is None
+        is_new = row.state is OrderState.APPROVED and row.approval.signature == approval.signature
+        if is_dry or not is_new or self._refusal_of(approval) is not None:
+            return row, False
+        sending = OrderChange(state=OrderState.SUBMITTING, ts=approval.intent.as_of)
+        return self._store.change(row, sending), True
 
     async def _carry_out(
         self, row: OrderRow, approval: IntentApproved, delivery: Delivery
@@ -133,6 +159,7 @@ class Desk:
             account_number=self.account_number,
             alpaca_env=settings.alpaca.env,
             now=utc_now(),
+            is_signed=self._is_signed,
         ) or refusal_of_order(
             approval,
             settings.executor,
@@ -140,8 +167,8 @@ class Desk:
         )
 
     async def _door(self, approval: IntentApproved, delivery: Delivery | None) -> Refusal | None:
-        """The last look before an order leaves: the approval, our caps, and the trading state as
-        both logs have it now. Not knowing it means waiting, until the approval ends.
+        """In dry mode, what would be looked at before an order left: the approval, our caps, and
+        the trading state as both logs have it now. Not knowing it means waiting.
         """
         while True:
             standing = await self._trading.standing()
@@ -161,7 +188,8 @@ class Desk:
     async def post(self, row: OrderRow, broker: OrderDesk, delivery: Delivery | None) -> OrderRow:
         """Sends a row that is `submitting`, once, and writes what is known afterwards."""
         resent = delivery is None
-        await asyncio.to_thread(broker.wait_for_room)
+        if not broker.takes_room_now():
+            await asyncio.to_thread(broker.wait_for_room)
         try:
             order = await self._send(row, broker, delivery)
         except NotSentError as error:
@@ -178,9 +206,9 @@ class Desk:
         database that is away at the last look means that nothing leaves until it is back.
         """
         approval = row.approval
-        last_look = partial(self._store.last_look, entry=not lowers_risk(approval.intent))
         while True:
-            refusal = await self._door(approval, delivery)
+            on_bus = await self._trading.on_bus()
+            refusal = self._refusal_of(approval)
             if refusal is not None:
                 raise NotSentError(refusal)
             try:
@@ -189,7 +217,7 @@ class Desk:
                     approval.intent,
                     row.client_order_id,
                     approval.expires_at,
-                    last_look,
+                    partial(self._last_look, approval.intent, on_bus),
                 )
             except ApprovalExpiredError:
                 reason = "the approval expired before it could be sent"
@@ -197,11 +225,23 @@ class Desk:
             except (EntriesStoppedError, ClocksApartError) as error:
                 reason = f"not sent: {error}"
                 raise NotSentError(Refusal(OrderState.EXPIRED, reason)) from None
-            except DatabaseError as error:
+            except (DatabaseError, UnsureError) as error:
                 log.warning("an order waits: %s", error)
                 if delivery is not None:
                     await delivery.extend()
                 await asyncio.sleep(PATIENCE_SECONDS)
+
+    def _last_look(self, intent: OrderIntended, on_bus: list[TradingStateSet] | None) -> None:
+        """In the thread that sends, with nothing between it and the POST. Raises what the store's
+        last look raises, UnsureError, or NotSentError.
+        """
+        in_table = self._store.last_look(entry=not lowers_risk(intent))
+        standing = standing_of({"bus": on_bus, "database": in_table})
+        if standing.problem:
+            raise UnsureError(standing.words)
+        if not permits(standing, intent):
+            reason = f"not sent: trading is {standing.words}"
+            raise NotSentError(Refusal(OrderState.ERROR, reason))
 
     async def _not_sent(
         self, row: OrderRow, refusal: Refusal, delivery: Delivery | None, *, resent: bool

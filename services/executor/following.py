@@ -7,7 +7,7 @@ import contextlib
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from libs.common.broker import BrokerRefusedError
@@ -34,7 +34,25 @@ def _nobody(_client_order_id: str) -> None:
 
 
 TOO_MANY = 429
+MANY = 20
+"""More orders than that which are not at work any more are looked for in lists before singly."""
+AT_ONCE = 6
+"""Rows that are written at the same time: their commits share the disk's syncs."""
 STALE_MARGIN = dt.timedelta(seconds=60)
+
+
+async def each(rows: Iterable[OrderRow], work: Callable[[OrderRow], Awaitable[None]]) -> None:
+    """Some at a time, whatever becomes of the others; raises the first error afterwards."""
+    waiting = iter(rows)
+
+    async def worker() -> None:
+        for row in waiting:
+            await work(row)
+
+    workers = (worker() for _ in range(AT_ONCE))
+    for outcome in await asyncio.gather(*workers, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 class Following:
@@ -89,16 +107,31 @@ class Following:
         """At the start: every row in doubt is resolved and every fact published before anything
         new is taken. Rows that never got as far as `submitting` wait for their message.
         """
-        for row in await self._books.patiently(self._store.unpublished_rows):
-            await self._books.publish(row)
-        for row in await self._books.patiently(self._store.open_rows):
-            if row.state is OrderState.SUBMITTING:
-                now = utc_now()
-                change = OrderChange(
-                    state=OrderState.UNKNOWN, ts=now, doubt_since=now, note="found at the start"
-                )
-                await self._books.publish(await self._books.write(row, change))
+        await each(await self._books.patiently(self._store.unpublished_rows), self._books.publish)
+        rows = await self._books.patiently(self._store.open_rows)
+        submitting = [row for row in rows if row.state is OrderState.SUBMITTING]
+        if submitting:
+            await self._doubt(submitting)
         await self.follow()
+
+    async def _doubt(self, submitting: list[OrderRow]) -> None:
+        """What the broker shows at work has arrived; of all else nobody knows yet."""
+        shown: dict[str, WireOrder] = {}
+        if self._broker is not None:
+            found = await asyncio.to_thread(self._broker.open_orders)
+            shown = {order.client_order_id: order for order in found}
+
+        async def settle(row: OrderRow) -> None:
+            order = shown.get(row.client_order_id)
+            if order is not None and await self._take_over(row, order):
+                return
+            now = utc_now()
+            change = OrderChange(
+                state=OrderState.UNKNOWN, ts=now, doubt_since=now, note="found at the start"
+            )
+            await self._books.publish(await self._books.write(row, change))
+
+        await each(submitting, settle)
 
     async def follow(self) -> None:
         """One look at everything open: say what was not said, end what was never begun, resolve
@@ -186,7 +219,12 @@ class Following:
         shown = {
             order.client_order_id: order for order in await asyncio.to_thread(broker.open_orders)
         }
-        for row in rows:
+        missing = {row.client_order_id for row in rows} - shown.keys()
+        if len(missing) > MANY:
+            look = partial(broker.ended_orders, missing, len(missing) // MANY)
+            shown |= {order.client_order_id: order for order in await asyncio.to_thread(look)}
+
+        async def follow_row(row: OrderRow) -> None:
             try:
                 await self._follow_row(row, shown.get(row.client_order_id), broker)
             except (BrokerRefusedError, WireError) as error:
@@ -194,6 +232,8 @@ class Following:
                 await self._books.complain_once(row, f"it cannot be followed: {error}")
             except StaleRowError as error:
                 log.info("%s; the next round looks again", error)
+
+        await each(rows, follow_row)
 
     async def _follow_row(self, row: OrderRow, order: WireOrder | None, broker: OrderDesk) -> None:
         if order is None and row.order_id is None:

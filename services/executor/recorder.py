@@ -6,15 +6,17 @@ import asyncio
 
 import msgspec
 
-from libs.common.bus import Delivery
+from libs.common.bus import Batch, Delivery
 from libs.common.codec import UndecodableError
-from libs.common.contracts import IntentApproved, Severity
+from libs.common.contracts import IntentApproved, Message, Severity
 from libs.common.runtime import Context
 from libs.common.signing import verify
 from libs.common.topology import RECORDERS, Consumer
 from services.executor.bookkeeping import Bookkeeper
 from services.executor.record_store import RecordStore
 
+Read = tuple[Delivery, Message]
+PART_BYTES_MAX = 4 * 1024 * 1024
 _SUPERSEDED = "Unacknowledged message was deleted"
 """The server's words when a newer snapshot replaced one still under way: no loss, no letter."""
 
@@ -32,20 +34,41 @@ class Recorder:
                 group.create_task(self._consume(consumer))
 
     async def _consume(self, consumer: Consumer) -> None:
-        handle = self._dead_letter if consumer.stream == "DEADLETTERS" else self._record
-        await self._context.bus.consume(consumer, handle, on_poison=self._poison)
+        bus = self._context.bus
+        if consumer.stream == "DEADLETTERS":
+            await bus.consume(consumer, self._dead_letter, on_poison=self._poison)
+        else:
+            await bus.consume_batches(consumer, self._record, on_poison=self._poison)
 
-    async def _record(self, delivery: Delivery) -> None:
+    async def _record(self, batch: Batch) -> None:
+        """In parts, so that one transaction does not grow with the size of what it is given."""
+        part: list[Read] = []
+        size = 0
+        for delivery in batch.deliveries:
+            part.append((delivery, self._readable(delivery)))
+            size += len(delivery.payload)
+            if size > PART_BYTES_MAX:
+                await self._write(part)
+                part, size = [], 0
+        if part:
+            await self._write(part)
+
+    def _readable(self, delivery: Delivery) -> Message:
         message = delivery.decode()
         key = self._context.settings.executor.verify_key or ""
         if isinstance(message, IntentApproved) and not verify(key, message):
             # Written as a decision it would take the genuine one's place.
             raise UndecodableError(f"{delivery.subject}: the signature is not risk's")
-        await self._books.patiently(
-            lambda: self._store.record(message, self._context.market_time()), delivery
-        )
-        self._context.count("recorded")
-        await delivery.ack()
+        return message
+
+    async def _write(self, part: list[Read]) -> None:
+        """One transaction, and acknowledged after it."""
+        batch = Batch([delivery for delivery, _ in part])
+        messages = [message for _, message in part]
+        now = self._context.market_time()
+        await self._books.patiently(lambda: self._store.record_all(messages, now), batch)
+        self._context.count("recorded", len(part))
+        await batch.ack()
 
     async def _poison(self, delivery: Delivery) -> None:
         await self._context.alert(

@@ -18,28 +18,23 @@ def as_json(value: object) -> Any:
     return msgspec.to_builtins(value)
 
 
-def intent_row(intent: OrderIntended, status: str) -> sa.Executable:
-    details = {"reason": intent.reason, **intent.details}
-    return (
-        insert(db.order_intents)
-        .values(
-            id=intent.message_id,
-            ts=intent.as_of,
-            strategy=intent.strategy,
-            symbol=intent.symbol,
-            underlying=intent.underlying,
-            side=intent.side.value,
-            qty=intent.qty,
-            order_type=intent.order_type.value,
-            limit_price=intent.limit_price,
-            stop_price=intent.stop_price,
-            trail_percent=intent.trail_percent,
-            details_json=as_json(details),
-            status=status,
-            tick_id=intent.tick_id,
-        )
-        .on_conflict_do_nothing(index_elements=["id"])
-    )
+def intent_values(intent: OrderIntended, status: str) -> dict[str, Any]:
+    return {
+        "id": intent.message_id,
+        "ts": intent.as_of,
+        "strategy": intent.strategy,
+        "symbol": intent.symbol,
+        "underlying": intent.underlying,
+        "side": intent.side.value,
+        "qty": intent.qty,
+        "order_type": intent.order_type.value,
+        "limit_price": intent.limit_price,
+        "stop_price": intent.stop_price,
+        "trail_percent": intent.trail_percent,
+        "details_json": as_json({"reason": intent.reason, **intent.details}),
+        "status": status,
+        "tick_id": intent.tick_id,
+    }
 
 
 def write_event(

@@ -75,14 +75,15 @@ class ExecutorService:
         await self.context.follow_market_time()
         await asyncio.to_thread(wait_for_schema, self.engine, patience_seconds=START_SECONDS)
         await self._take_the_lock()
-        if self.broker is not None:
-            await self._meet_the_account(self.broker)
-            await self._recover(self.broker)
-        self.context.ready()
         async with asyncio.TaskGroup() as group:
+            # From the first: the server takes the lock of whoever is silent for some seconds.
+            group.create_task(self._watch_the_lock())
+            if self.broker is not None:
+                await self._meet_the_account(self.broker)
+                await self._recover(self.broker)
+            self.context.ready()
             group.create_task(self._approvals())
             group.create_task(self.recorder.run())
-            group.create_task(self._watch_the_lock())
             group.create_task(self._mind_the_trading_state())
             if self.broker is None:
                 group.create_task(self._follow(None))

@@ -20,9 +20,11 @@ from libs.common.contracts import (
     IntentApproved,
     LedgerEntered,
     LedgerEvent,
+    TradingStateSet,
 )
-from libs.common.database import database_errors
+from libs.common.database import alone, database_errors
 from libs.common.money import plain
+from libs.common.trading_store import records_of
 from services.executor.cycle_store import note_event, note_fill
 from services.executor.fence import STALE_EPOCH, Fence, FencedError
 from services.executor.lifecycle import (
@@ -32,15 +34,27 @@ from services.executor.lifecycle import (
     OrderState,
     advance,
 )
+from services.executor.order_statements import (
+    BEGIN,
+    CHANGE,
+    INTENT_STATUS,
+    KNOWN,
+    LAST_LOOK,
+    MARK_PUBLISHED,
+    UPDATE,
+    begin_values,
+    change_values,
+    event_values,
+    status_values,
+)
 from services.executor.orders import (
     FillPart,
     OrderChange,
     OrderRow,
     changed,
     fill_part,
-    shown_status,
 )
-from services.executor.rows import as_json, intent_row, write_event
+from services.executor.rows import write_event
 
 
 class StaleRowError(Exception):
@@ -58,27 +72,16 @@ class ExecutorStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._alone = alone(engine)
         self.fence = Fence(engine)
 
-    def last_look(self, *, entry: bool) -> None:
-        """The last thing before a POST. Raises FencedError when another executor took over,
-        EntriesStoppedError when this order would open something and may not.
+    def last_look(self, *, entry: bool) -> list[TradingStateSet]:
+        """The last thing before a POST: the table's log of trading states. Raises FencedError when
+        another executor took over, EntriesStoppedError when this order would open something and
+        may not.
         """
-        differences = db.differences.c
-        with database_errors("looking before a POST"), self._engine.connect() as connection:
-            found = connection.execute(
-                sa.select(
-                    db.executor_epoch.c.epoch,
-                    sa.select(sa.func.min(differences.id))
-                    .where(
-                        differences.stops_entries,
-                        differences.explained_at.is_(None),
-                        differences.acknowledged_at.is_(None),
-                    )
-                    .scalar_subquery()
-                    .label("difference"),
-                )
-            ).one()
+        with database_errors("looking before a POST"), self._alone.connect() as connection:
+            found = connection.execute(LAST_LOOK).one()
         if found.epoch != self.fence.epoch:
             raise FencedError(f"another executor took over (epoch {found.epoch})")
         if entry and found.difference is not None:
@@ -86,36 +89,16 @@ class ExecutorStore:
                 f"difference {found.difference} between books and broker is not explained;"
                 " see `alpaclaudia reconcile`"
             )
+        return records_of(found.trading_states or [])
 
     # --- orders --------------------------------------------------------------------------------
 
     def begin(self, approval: IntentApproved, client_order_id: str) -> OrderRow:
         """The order's row, made in state `approved` the first time this approval is seen."""
-        with self._writing("writing an order") as connection:
-            intent = approval.intent
-            connection.execute(
-                insert(db.orders)
-                .values(
-                    client_order_id=client_order_id,
-                    intent_id=intent.message_id,
-                    state=OrderState.APPROVED.value,
-                    strategy=intent.strategy,
-                    underlying=intent.underlying,
-                    symbol=intent.symbol,
-                    side=intent.side.value,
-                    qty=intent.qty,
-                    order_type=intent.order_type.value,
-                    approval_json=as_json(approval),
-                    expires_at=approval.expires_at,
-                    epoch=self.fence.epoch,
-                )
-                .on_conflict_do_nothing()
-            )
-            connection.execute(intent_row(intent, "pending_new"))
-            row = connection.execute(
-                sa.select(db.orders).where(db.orders.c.client_order_id == client_order_id)
-            ).one()
-        return _order_row(row)
+        values = begin_values(approval, client_order_id, self.fence.epoch)
+        with self._writing_alone("writing an order") as connection:
+            row = connection.execute(BEGIN, values).first()
+            return _order_row(row or connection.execute(KNOWN, values).one())
 
     def change(self, row: OrderRow, change: OrderChange) -> OrderRow:
         """Writes a change of state, its fill, its event and the intent's status together.
@@ -126,37 +109,36 @@ class ExecutorStore:
         advance(row.state, change.state)
         part = fill_part(row, change)
         written = changed(row, change)
-        with self._writing("writing an order") as connection:
-            done = connection.execute(
-                sa.update(db.orders)
-                .where(
-                    db.orders.c.client_order_id == row.client_order_id,
-                    db.orders.c.revision == row.revision,
-                )
-                .values(
-                    state=written.state.value,
-                    revision=written.revision,
-                    broker_status=written.broker_status,
-                    order_id=written.order_id,
-                    filled_qty=written.filled_qty,
-                    filled_avg_price=written.filled_avg_price,
-                    changed_at=written.changed_at,
-                    doubt_since=written.doubt_since,
-                    note=written.note,
-                    epoch=self.fence.epoch,
-                )
-            )
-            if done.rowcount != 1:
-                raise StaleRowError(f"the order {row.client_order_id} was changed meanwhile")
-            _write_consequences(connection, written, change.ts, part)
+        values = change_values(row, written, change.ts, self.fence.epoch)
+        if part is None:
+            with self._writing_alone("writing an order") as connection:
+                count = connection.scalar(CHANGE, values) or 0
+        else:
+            with self._writing("writing an order") as connection:
+                count = len(connection.execute(UPDATE, values).all())
+                if count:
+                    _write_fill(connection, written, change.ts, part)
+        if count != 1:
+            raise StaleRowError(f"the order {row.client_order_id} was changed meanwhile")
         return written
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[sa.Connection]:
         """One transaction under our epoch."""
+        with self._refusals(doing), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing_alone(self, doing: str) -> Iterator[sa.Connection]:
+        """Single statements under our epoch, each a transaction: one round trip, one commit."""
+        with self._refusals(doing), self._alone.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _refusals(self, doing: str) -> Iterator[None]:
         try:
-            with database_errors(doing), self._engine.begin() as connection:
-                yield connection
+            with database_errors(doing):
+                yield
         except sa.exc.DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None)
             reason = str(error.orig).strip().splitlines()[0]
@@ -175,23 +157,28 @@ class ExecutorStore:
         return self._rows(db.orders.c.state.not_in([state.value for state in FINAL]))
 
     def unpublished_rows(self) -> list[OrderRow]:
-        return self._rows(db.orders.c.published_revision < db.orders.c.revision)
+        """Those of which something is to be said: a row that is only approved is no news."""
+        orders = db.orders.c
+        return self._rows(
+            sa.and_(
+                orders.published_revision < orders.revision,
+                orders.state != OrderState.APPROVED.value,
+            )
+        )
 
     def mark_published(self, row: OrderRow) -> None:
-        with self._writing("writing an order") as connection:
+        with self._writing_alone("writing an order") as connection:
             connection.execute(
-                sa.update(db.orders)
-                .where(db.orders.c.client_order_id == row.client_order_id)
-                .values(
-                    epoch=self.fence.epoch,
-                    published_revision=sa.func.greatest(
-                        db.orders.c.published_revision, row.revision
-                    ),
-                )
+                MARK_PUBLISHED,
+                {
+                    "the_order_client_order_id": row.client_order_id,
+                    "the_order_epoch": self.fence.epoch,
+                    "said_revision": row.revision,
+                },
             )
 
     def _rows(self, condition: sa.ColumnElement[bool]) -> list[OrderRow]:
-        with database_errors("reading the orders"), self._engine.connect() as connection:
+        with database_errors("reading the orders"), self._alone.connect() as connection:
             query = sa.select(db.orders).where(condition).order_by(db.orders.c.recorded_at)
             return [_order_row(row) for row in connection.execute(query)]
 
@@ -275,48 +262,26 @@ def _ledger_entry(row: sa.Row[Any]) -> LedgerEntered:
     )
 
 
-def _write_consequences(
-    connection: sa.Connection, row: OrderRow, ts: dt.datetime, part: FillPart | None
-) -> None:
-    """The intent's status, the fill and the event that go with a changed order."""
+def _write_fill(connection: sa.Connection, row: OrderRow, ts: dt.datetime, part: FillPart) -> None:
+    """The intent's status, the fill and the event that go with an order that filled."""
     intent = row.approval.intent
-    status = shown_status(row.state, row.broker_status)
-    connection.execute(
-        sa.update(db.order_intents)
-        .where(db.order_intents.c.id == intent.message_id)
+    connection.execute(INTENT_STATUS, status_values(row))
+    filled = connection.execute(
+        insert(db.fills)
         .values(
-            status=status,
-            submitted=row.order_id is not None,
-            alpaca_order_id=row.order_id,
+            ts=ts,
+            client_order_id=row.client_order_id,
+            strategy=intent.strategy,
+            symbol=intent.symbol,
+            side=intent.side.value,
+            qty=part.qty,
+            price=part.price,
+            message_id=f"{row.client_order_id}-{row.filled_qty.normalize():f}",
         )
-    )
-    if part is not None:
-        filled = connection.execute(
-            insert(db.fills)
-            .values(
-                ts=ts,
-                client_order_id=row.client_order_id,
-                strategy=intent.strategy,
-                symbol=intent.symbol,
-                side=intent.side.value,
-                qty=part.qty,
-                price=part.price,
-                message_id=f"{row.client_order_id}-{row.filled_qty.normalize():f}",
-            )
-            .on_conflict_do_nothing(index_elements=["message_id"])
-            .returning(db.fills.c.id)
-        ).first()
-        if filled is not None:
-            note_fill(connection, intent.symbol, intent.side, part.qty, part.price, ts)
-    payload = {
-        "client_order_id": row.client_order_id,
-        "symbol": intent.symbol,
-        "side": intent.side.value,
-        "qty": intent.qty,
-        "strategy": intent.strategy,
-        "filled_qty": str(row.filled_qty),
-        "filled_avg_price": None if row.filled_avg_price is None else str(row.filled_avg_price),
-        "note": row.note,
-    }
-    message_id = f"{row.client_order_id}-r{row.revision}"
-    write_event(connection, f"order.{status}", ts, payload, message_id)
+        .on_conflict_do_nothing(index_elements=["message_id"])
+        .returning(db.fills.c.id)
+    ).first()
+    if filled is not None:
+        note_fill(connection, intent.symbol, intent.side, part.qty, part.price, ts)
+    event = event_values(row, ts)
+    write_event(connection, event["kind"], ts, event["payload_json"], event["message_id"])

@@ -9,6 +9,7 @@ own uniqueness is the last guard: "must be unique" means it had arrived.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import StrEnum
@@ -43,9 +44,10 @@ def refusal_of_approval(
     account_number: str | None,
     alpaca_env: AlpacaEnv,
     now: dt.datetime,
+    is_signed: Callable[[str, IntentApproved], bool] = verify,
 ) -> Refusal | None:
     """None when the approval may be sent now. `account_number` None: not known, as in dry mode."""
-    if not verify(verify_key, approval):
+    if not is_signed(verify_key, approval):
         return Refusal(OrderState.ERROR, "the approval's signature is not risk's")
     if approval.alpaca_env is not alpaca_env:
         return Refusal(OrderState.ERROR, f"the approval is for {approval.alpaca_env.value}")

@@ -25,6 +25,10 @@ class TradingDoor:
         standing, _, _ = await self._read()
         return standing
 
+    async def on_bus(self) -> list[TradingStateSet] | None:
+        """The bus's log alone, for who reads the table's himself; None when it cannot be read."""
+        return await self._log.read()
+
     async def mirror(self) -> Standing:
         """Copies restricting records that only one of the logs has to the other, and nothing that
         lifts: a resume that reached one log only stays without effect.

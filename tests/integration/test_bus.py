@@ -12,18 +12,18 @@ import msgspec
 import pytest
 from nats.js.api import ConsumerConfig, StreamConfig
 
-from libs.common import bus
-from libs.common.bus import Bus, BusError, Delivery
+from libs.common import bus, bus_deliveries
+from libs.common.bus import Batch, Bus, BusError, Delivery
 from libs.common.contracts import IntentApproved, IntentBlocked, OrderIntended, PlanMade
 from libs.common.nkey_files import make_seeds, read_seed, seed_path
 from libs.common.runtime import EXIT_BROKEN_PROMISE
 from libs.common.signing import KeyPair
-from libs.common.topology import CONSUMERS, RISK_INTENTS, STREAMS
+from libs.common.topology import CONSUMERS, RECORDERS, RISK_INTENTS, STREAMS
 from libs.embedded.nats import NatsServer
 from libs.embedded.processes import free_port
 from services.cli.supervisor import SERVICES
 from tests.integration.broker import Broker
-from tests.integration.stories import approval, portfolio, put_intent, quoted, snapshot
+from tests.integration.stories import approval, portfolio, put_intent, quoted, snapshot, wall
 from tests.integration.world import End, Process, World, base_environ, until
 
 pytestmark = pytest.mark.integration
@@ -142,7 +142,7 @@ async def test_an_outage_gives_nothing_up_and_a_fault_of_a_messages_own_does(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, handled: list[str]
 ) -> None:
     monkeypatch.setattr(bus, "_ATTEMPTS_MAX", 3)
-    monkeypatch.setattr(bus, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(bus_deliveries, "RETRY_SECONDS", 0.02)
     seen: list[str] = []
     poison: list[str] = []
 
@@ -166,6 +166,45 @@ async def test_an_outage_gives_nothing_up_and_a_fault_of_a_messages_own_does(
     await reader.close()
     assert seen == handled
     assert len(poison) == (0 if isinstance(error, BusError) else 1)
+
+
+async def test_what_is_wrong_with_one_message_of_a_batch_is_no_harm_to_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "_ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(bus_deliveries, "RETRY_SECONDS", 0.02)
+    (plans,) = [consumer for consumer in RECORDERS if consumer.stream == "PLANS"]
+    handled: list[str] = []
+    poison: list[str] = []
+    batches: list[int] = []
+
+    async def handle(batch: Batch) -> None:
+        batches.append(len(batch.deliveries))
+        names = [delivery.decode().message_id for delivery in batch.deliveries]
+        if "plan-2" in names:
+            raise ZeroDivisionError("of its own")
+        handled.extend(names)
+        await batch.ack()
+
+    async def set_aside(delivery: Delivery) -> None:
+        poison.append(delivery.subject)
+
+    for number in range(4):
+        await world.bus.publish(
+            PlanMade(message_id=f"plan-{number}", at=wall(), symbol="KO", as_of=wall())
+        )
+    await world.poison("plans.BAC", POISON)
+    reader = await Bus.connect(world.nats.settings, account="executor")
+    consuming = asyncio.create_task(reader.consume_batches(plans, handle, on_poison=set_aside))
+    await until(lambda: len(poison) == 2, "two messages set aside")
+    consuming.cancel()
+    await asyncio.gather(consuming, return_exceptions=True)
+    assert sorted(handled) == ["plan-0", "plan-1", "plan-3"], "each of the others once"
+    assert sorted(poison) == ["plans.BAC", "plans.KO"]
+    assert batches[0] > 1, "they came together"
+    waiting = await reader.jetstream.consumer_info(plans.stream, plans.name)
+    assert (waiting.num_ack_pending, waiting.num_pending) == (0, 0), "nothing comes again"
+    await reader.close()
 
 
 # --- beginnings that fail ------------------------------------------------------------------------
