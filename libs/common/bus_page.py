@@ -43,6 +43,9 @@ an AsyncAPI 3 document, for tools. Both are generated: `make docs`, and a test k
   `$JS.API` (`jetstream(prefix="core.api")` in nats-py). Consumers are there already: bind to one,
   make none. Pull one message at a time and acknowledge it once its effects are stored: it comes
   again until then.
+- **A pull** may wait ten seconds at most: the server then forgets whom it would have answered.
+- **A planner of your own**: the account `guest` is there for it, and
+  [examples/planner.py](../examples/README.md) is one in forty lines.
 - **Watching**: each stream repeats what it stores under `feed.`, which the account `operator` may
   hear: `alpaclaudia watch 'decisions.>'`.
 
