@@ -58,7 +58,7 @@ class Bookkeeper:
         self, row: OrderRow, change: OrderChange, delivery: Delivery | None = None
     ) -> OrderRow:
         written = await self.patiently(lambda: self._store.change(row, change), delivery)
-        self._context.count(f"orders_{written.state.value}")
+        self._context.count("orders", state=written.state.value)
         return written
 
     async def publish(self, row: OrderRow) -> None:

@@ -75,6 +75,7 @@ class ExecutorService:
         await self.context.follow_market_time()
         await asyncio.to_thread(wait_for_schema, self.engine, patience_seconds=START_SECONDS)
         await self._take_the_lock()
+        self.context.state = "recovering"
         if self.broker is not None:
             await self._meet_the_account(self.broker)
             await self._recover(self.broker)
