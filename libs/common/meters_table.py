@@ -102,7 +102,12 @@ PLANNERS: tuple[Meter, ...] = (
 RISKS: tuple[Meter, ...] = (
     _counter("decisions", "Intents decided.", "risk", labels=("outcome",), told_apart=True),
     _counter("gate_blocks", "Intents a gate said no to, by gate.", "risk", labels=("gate",)),
-    _histogram("decision_seconds", "From an intent to its decision.", "risk", buckets=_SECONDS),
+    _histogram(
+        "decision_seconds",
+        "From the snapshot (or wish) behind an intent to its decision.",
+        "risk",
+        buckets=_SECONDS,
+    ),
     _gauge("reservations", "Approvals that still hold something.", "risk"),
     _gauge("reserved_dollars", "Cash they hold that the portfolio does not show.", "risk"),
     _gauge("trading_state", "1 for what may leave now.", "risk", labels=("state",)),

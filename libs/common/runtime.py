@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -98,6 +98,11 @@ class Context:
     def count(self, what: str, by: float = 1, **labels: str) -> None:
         """One more of a counter in meters_table."""
         self.vitals.count(what, by, **labels)
+
+    def begin(self, what: str, label: str, values: Iterable[str]) -> None:
+        """Lets a counter say 0 for each of these, since Prometheus sees no rise in a first 1."""
+        for value in values:
+            self.count(what, 0, **{label: value})
 
     def measure(self, what: str, value: float, **labels: str) -> None:
         """How much of something there is now: a gauge in meters_table."""

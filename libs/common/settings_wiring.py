@@ -75,8 +75,8 @@ METRICS: tuple[Entry, ...] = (
         "METRICS_PORT",
         "metrics.port",
         form.whole(0, 65530),
-        "The port on which a service answers /live, /ready and /metrics; 0: on none. `loop` and "
-        "`demo` give it to market, and the next ones to planner, risk, executor and reporter.",
+        "The port on which a service answers /live, /ready and /metrics; 0: on none. `loop` "
+        "gives it to market, and the next ones to planner, risk, executor and reporter.",
     ),
     Entry(
         _METRICS,

@@ -76,6 +76,7 @@ class RiskService:
         self._upset_by = ""
         self._unreadable = ""
         self._published_mark: Mark | None = None
+        context.begin("decisions", "outcome", ("approved", "blocked"))
 
     async def run(self) -> None:
         try:
