@@ -17,6 +17,7 @@ from libs.common import rights_page, settings_pages, trading_state
 from libs.common.bus_document import Examples, asyncapi
 from libs.common.bus_page import bus_page
 from libs.common.contracts import MESSAGES
+from libs.common.meters_table import meters_table
 from services.exchange.engine import order_states
 from services.executor import lifecycle
 from services.risk.gates.table import gate_table
@@ -117,6 +118,7 @@ PAGES: tuple[Page, ...] = (
     Page("docs/settings.md", whole(settings_pages.markdown)),
     Page("docs/bus.md", whole(lambda: bus_page(examples()))),
     Page("docs/asyncapi.json", whole(asyncapi_text)),
+    Page("docs/metrics.md", parts(meters_table)),
     Page("docs/security.md", parts(rights_page.bus_table, rights_page.roles_table)),
     Page("docs/life-of-an-order.md", parts(mermaid(lifecycle.diagram))),
     Page("docs/risk.md", parts(mermaid(trading_state.diagram), gate_table)),

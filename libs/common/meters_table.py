@@ -166,9 +166,9 @@ def meters_table() -> str:
 
 
 def _row(meter: Meter) -> str:
-    labels = f"`{{{', '.join(meter.labels)}}}`" if meter.labels else ""
+    labels = f"{{{', '.join(meter.labels)}}}" if meter.labels else ""
     of = "all" if meter.services == SERVICES else _joined(meter.services)
-    return f"| `{exposed_name(meter)}`{labels} | {meter.kind} | {of} | {meter.help} |"
+    return f"| `{exposed_name(meter)}{labels}` | {meter.kind} | {of} | {meter.help} |"
 
 
 def _joined(names: Iterable[str]) -> str:

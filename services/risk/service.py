@@ -86,12 +86,12 @@ class RiskService:
         await self.peers.listen()
         while True:
             await self.peers.until_first()
+            self.context.vitals.rereading = "it reads decisions and orders anew"
             await self._rebuild()
             self.context.ready()
             try:
                 await self._live()
             except* OutOfStepError as group:
-                self.context.vitals.rereading = "it reads everything anew"
                 log.warning("%s; reading everything anew", group.exceptions[0])
 
     async def _live(self) -> None:
