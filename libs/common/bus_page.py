@@ -142,8 +142,12 @@ def _consumer_row(consumer: Consumer) -> tuple[str, ...]:
         ", ".join(f"`{pattern}`" for pattern in consumer.filters),
         "the last of each subject" if consumer.latest_only else "the first",
         f"{consumer.ack_wait_seconds:.0f} s" if held else "never; read anew at each start",
-        str(consumer.max_deliver) if held else "",
+        _deliveries(consumer) if held else "",
     )
+
+
+def _deliveries(consumer: Consumer) -> str:
+    return str(consumer.max_deliver) if consumer.max_deliver > 0 else "as often as it takes"
 
 
 def table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
