@@ -13,7 +13,7 @@ FAULTS_FLAGS ?=
 SOAK_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test faults soak check bench format clean
+.PHONY: help setup setup-dev demo test faults soak check docs bench format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ check: $(DEV_STAMP)  ## format, lint, types, import rules
 format: $(DEV_STAMP)  ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(DEV_STAMP)  ## write every generated page and part of one anew
+	@$(BIN)/python -m tests.pages
 
 bench: $(DEV_STAMP)  ## measured ratios, with the answers compared
 	@$(BIN)/python -m benchmarks

@@ -354,6 +354,10 @@ class Bus:
         """The stream sequence of the last message sent to a consumer. Raises BusError."""
         return await bus_logs.delivered(self.jetstream, consumer)
 
+    async def backlog(self, consumer: Consumer) -> tuple[int, int]:
+        """What a consumer has yet to deliver and to see acknowledged. Raises BusError."""
+        return await bus_logs.backlog(self.jetstream, consumer)
+
     async def read_after(self, stream: str, subject: str, after: int) -> list[Stored]:
         """The messages of a subject beyond a sequence, oldest first. Raises BusError."""
         return await bus_logs.read_after(self.jetstream, stream, subject, after)

@@ -25,13 +25,16 @@ from libs.common.contracts import (
     PlanMade,
     PortfolioObserved,
     SnapshotTaken,
+    Strategy,
     TickRequested,
     TradingStateSet,
     subject_filter,
+    subject_token,
 )
 from libs.common.topology import (
     EXECUTOR_APPROVALS,
     FEED_PREFIX,
+    GUEST,
     PLANNER,
     RECORDERS,
     RISK_DECISIONS,
@@ -77,6 +80,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns under `feed.`, where the streams repeat what they stored."""
     answers: tuple[type[Message], ...] = ()
     asks: tuple[type[Message], ...] = ()
+    wishes_as: Strategy | None = None
+    """The one strategy its intents may name; None: any."""
     stream_info: bool = False
     """Whether it may ask after every stream, not just HEALTH_STREAM."""
 
@@ -118,6 +123,8 @@ ACCOUNTS: tuple[Account, ...] = (
         asks=(TickRequested,),
         stream_info=True,
     ),
+    # For a planner that is not ours. It cannot pass for one that is, nor close anything.
+    Account(name="guest", writes=(OrderIntended,), consumes=(GUEST,), wishes_as=Strategy.GUEST_PUT),
 )
 BY_NAME = {account.name: account for account in ACCOUNTS}
 USERS: tuple[str, ...] = (PROVISION, *BY_NAME)
@@ -143,9 +150,13 @@ def inbox_prefix(account: str) -> str:
 
 
 def write_subject(account: Account, message_type: type[Message]) -> str:
-    """The subjects an account writes a message to: heartbeats only under its own name."""
+    """The subjects an account writes a message to: heartbeats only under its own name, wishes
+    only under the strategy it is bound to.
+    """
     if message_type is Heartbeat:
         return Heartbeat.SUBJECT.format(account.name, "*")
+    if message_type is OrderIntended and account.wishes_as is not None:
+        return OrderIntended.SUBJECT.format(subject_token(account.wishes_as.value), "*")
     return subject_filter(message_type)
 
 
@@ -169,7 +180,7 @@ def reaches(account: Account) -> list[Reach]:
     found += [_api(f"DIRECT.GET.{stream}") for stream in account.reads_logs]
     if account.stream_info:
         found.append(_api("STREAM.INFO.*"))
-    elif account.writes:
+    elif Heartbeat in account.writes:
         found.append(_api(f"STREAM.INFO.{HEALTH_STREAM}"))
     for asked in account.asks:
         subject = subject_filter(asked)

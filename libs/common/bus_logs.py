@@ -138,6 +138,17 @@ async def delivered(js: JetStreamContext, consumer: Consumer) -> int:
     return (info.delivered.stream_seq or 0) if info.delivered else 0
 
 
+async def backlog(js: JetStreamContext, consumer: Consumer) -> tuple[int, int]:
+    """How many messages a consumer has yet to deliver, and how many it waits to see acknowledged.
+    Raises BusError.
+    """
+    try:
+        info = await js.consumer_info(consumer.stream, consumer.name)
+    except _TRANSIENT as error:
+        raise BusError(f"asking after {consumer.stream} failed: {error!r}") from error
+    return info.num_pending or 0, info.num_ack_pending or 0
+
+
 async def read_after(js: JetStreamContext, stream: str, subject: str, after: int) -> list[Stored]:
     """The messages of a subject beyond a sequence, oldest first. Raises BusError."""
     found: list[Stored] = []

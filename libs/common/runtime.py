@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from libs.common.contracts import AlertRaised, Heartbeat, Severity
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import Settings
 from libs.common.settings_sources import LoadedSettings, SettingsError, load_settings, require
+from libs.common.vitals import Vitals
 
 EXIT_BROKEN_PROMISE = 78
 HEARTBEAT_SECONDS = 1.0
@@ -70,25 +71,63 @@ def settings_from(environ: Mapping[str, str]) -> LoadedSettings:
 class Context:
     """What a service's body is given."""
 
-    def __init__(self, service: str, settings: Settings, bus: Bus) -> None:
+    def __init__(
+        self, service: str, settings: Settings, bus: Bus, vitals: Vitals | None = None
+    ) -> None:
         self.service = service
-        self.instance = str(os.getpid())
+        self.vitals = vitals or Vitals(service)
+        self.vitals.bus = bus
+        self.instance = self.vitals.instance
         self.settings = settings
         self.bus = bus
         self.started_at = utc_now()
         self.state = "starting"
-        self.counters: dict[str, int] = {}
         self.market_now: dt.datetime | None = None
-        self.market_open: bool | None = None
         self.recent_sessions: list[dt.date] = []
         self._beats = 0
         self._alerts = 0
 
+    @property
+    def state(self) -> str:
+        """One of vitals.STATES."""
+        return self.vitals.state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self.vitals.state = state
+
     def ready(self) -> None:
+        self.vitals.rereading = ""
         self.state = "ready"
 
-    def count(self, what: str, by: int = 1) -> None:
-        self.counters[what] = self.counters.get(what, 0) + by
+    def count(self, what: str, by: float = 1, **labels: str) -> None:
+        """One more of a counter in meters_table."""
+        self.vitals.count(what, by, **labels)
+
+    def begin(self, what: str, label: str, values: Iterable[str]) -> None:
+        """Lets a counter say 0 for each of these, since Prometheus sees no rise in a first 1."""
+        for value in values:
+            self.count(what, 0, **{label: value})
+
+    def measure(self, what: str, value: float, **labels: str) -> None:
+        """How much of something there is now: a gauge in meters_table."""
+        self.vitals.measure(what, value, **labels)
+
+    def observe(self, what: str, value: float, **labels: str) -> None:
+        """One more value of which the spread is of interest: a histogram in meters_table."""
+        self.vitals.observe(what, value, **labels)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        return self.vitals.counters
+
+    @property
+    def market_open(self) -> bool | None:
+        return self.vitals.market_open
+
+    @market_open.setter
+    def market_open(self, is_open: bool | None) -> None:
+        self.vitals.market_open = is_open
 
     def unique_id(self, kind: str) -> str:
         """Unique to this process and moment, for facts that are only ever said once."""
@@ -102,6 +141,7 @@ class Context:
         """Says it in the log and on the bus; a bus that is down does not stop the log."""
         level = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
         log.log(level[severity.value], "%s: %s", kind, text)
+        self.count("alerts", severity=severity.value, kind=kind)
         if severity is Severity.ERROR:
             self.count("errors")
         message = AlertRaised(
@@ -149,7 +189,7 @@ class Context:
             market_now=self.market_now,
             market_open=self.market_open,
             recent_sessions=self.recent_sessions,
-            counters=dict(self.counters),
+            counters=self.counters,
         )
 
     async def beat(self) -> None:
@@ -201,17 +241,19 @@ def _run(service: str, settings: Settings, body: Body) -> None:
 
 
 async def _main(service: str, settings: Settings, body: Body) -> None:
-    bus = await Bus.connect(settings.bus, account=service)
-    try:
-        await bus.check_provisioned()
-        await _live(service, settings, body, bus)
-    finally:
-        await bus.close()
+    vitals = Vitals(service)
+    async with vitals.shown(settings.metrics):
+        bus = await Bus.connect(settings.bus, account=service)
+        try:
+            await bus.check_provisioned()
+            await _live(Context(service, settings, bus, vitals), body)
+        finally:
+            await bus.close()
 
 
-async def _live(service: str, settings: Settings, body: Body, bus: Bus) -> None:
+async def _live(context: Context, body: Body) -> None:
     """Until the body ends, a signal comes, or the bus refuses us."""
-    context = Context(service, settings, bus)
+    bus = context.bus
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -219,6 +261,7 @@ async def _live(service: str, settings: Settings, body: Body, bus: Bus) -> None:
     working = asyncio.ensure_future(body(context))
     beating = asyncio.ensure_future(_beat(context, stop))
     stopping = asyncio.ensure_future(stop.wait())
+    measuring = asyncio.ensure_future(_measure(context))
     try:
         waited: list[asyncio.Future[object]] = [working, stopping, bus.refused, beating]  # type: ignore[list-item]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -230,9 +273,14 @@ async def _live(service: str, settings: Settings, body: Body, bus: Bus) -> None:
         if beating.done():
             beating.result()
     finally:
-        for task in (working, beating, stopping):
+        for task in (working, beating, stopping, measuring):
             task.cancel()
-        await asyncio.wait({working, beating}, timeout=GRACE_SECONDS)
+        await asyncio.wait({working, beating, measuring}, timeout=GRACE_SECONDS)
+
+
+async def _measure(context: Context) -> None:
+    if context.settings.metrics.port:
+        await context.vitals.measure_backlogs(context.bus)
 
 
 async def _beat(context: Context, stop: asyncio.Event) -> None:

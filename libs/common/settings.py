@@ -82,6 +82,14 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
         return Secret(urlunsplit(parts._replace(query=urlencode(query))))
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a service answers /live, /ready and /metrics."""
+
+    port: int = 0
+    """0: nowhere."""
+    host: str = "127.0.0.1"
+
+
 class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
     tick_seconds: int = 900
     requests_per_minute: int = 140
@@ -210,3 +218,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     risk: RiskSettings = RiskSettings()
     executor: ExecutorSettings = ExecutorSettings()
     report: ReportSettings = ReportSettings()
+    metrics: MetricsSettings = MetricsSettings()

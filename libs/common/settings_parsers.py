@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import ipaddress
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -279,6 +280,16 @@ def webhook_url() -> Parser:
         return Secret(text)
 
     return Parser(allowed="a full https:// address", parse=parse)
+
+
+def listen_address() -> Parser:
+    def parse(text: str) -> str:
+        return str(ipaddress.ip_address(text))
+
+    return Parser(
+        allowed="an IP address, such as 127.0.0.1, or 0.0.0.0 for every one of this machine",
+        parse=parse,
+    )
 
 
 def network_place() -> Parser:

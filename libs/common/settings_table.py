@@ -14,7 +14,7 @@ from libs.common import settings_parsers as form
 from libs.common.contracts import AlpacaEnv, BotMode
 from libs.common.settings_entry import Entry, value_at
 from libs.common.settings_risk_entries import RISK_ENTRIES
-from libs.common.settings_wiring import WIRING
+from libs.common.settings_wiring import METRICS, WIRING
 
 __all__ = ["BY_PATH", "BY_VARIABLE", "MASK", "TABLE", "Entry", "masked", "text_of", "value_at"]
 
@@ -401,6 +401,7 @@ TABLE: tuple[Entry, ...] = (
         "Where DISCORD_WEBHOOK_URL points if not to Discord: a relay of your own. It may be inside "
         "your network and without encryption; no other such place is ever called.",
     ),
+    *METRICS,
 )
 
 BY_VARIABLE = {entry.variable: entry for entry in TABLE}

@@ -1,4 +1,4 @@
-"""The variables of the message bus and the database: part of the table in settings_table.py."""
+"""The variables of the message bus, the database and the metrics: part of settings_table.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from libs.common import settings_parsers as form
 from libs.common.settings_entry import Entry
 
 _WIRING = "Message bus and database"
+_METRICS = "Health and metrics"
 
 WIRING: tuple[Entry, ...] = (
     Entry(
@@ -65,5 +66,24 @@ WIRING: tuple[Entry, ...] = (
         form.file_path(),
         "The certificate (PEM) of the authority that signed the Postgres server's; with it only a "
         "server with such a certificate and the name in DATABASE_URL is spoken to.",
+    ),
+)
+
+METRICS: tuple[Entry, ...] = (
+    Entry(
+        _METRICS,
+        "METRICS_PORT",
+        "metrics.port",
+        form.whole(0, 65530),
+        "The port on which a service answers /live, /ready and /metrics; 0: on none. `loop` "
+        "gives it to market, and the next ones to planner, risk, executor and reporter.",
+    ),
+    Entry(
+        _METRICS,
+        "METRICS_HOST",
+        "metrics.host",
+        form.listen_address(),
+        "The address it listens on. Nothing there asks for a password: keep it on loopback or on a "
+        "network that only your Prometheus shares.",
     ),
 )

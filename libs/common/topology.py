@@ -161,6 +161,16 @@ PLANNER = Consumer(
     max_ack_pending=64,
     latest_only=True,
 )
+GUEST = Consumer(
+    stream="MARKET",
+    name="guest",
+    filters=(subject_filter(SnapshotTaken),),
+    ack_wait_seconds=30.0,
+    max_deliver=3,
+    max_ack_pending=64,
+    latest_only=True,
+)
+"""Of planners that are not ours: what they take or leave never keeps a snapshot from ours."""
 RISK_INTENTS = Consumer(stream="INTENTS", name="risk", ack_wait_seconds=5.0, max_ack_pending=1)
 RISK_DECISIONS = Consumer(stream="DECISIONS", name="risk", acknowledged=False)
 RISK_ORDERS = Consumer(stream="ORDERS", name="risk", acknowledged=False)
@@ -186,6 +196,7 @@ RECORDERS: tuple[Consumer, ...] = (
 )
 CONSUMERS: tuple[Consumer, ...] = (
     PLANNER,
+    GUEST,
     RISK_INTENTS,
     RISK_DECISIONS,
     RISK_ORDERS,

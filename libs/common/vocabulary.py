@@ -51,6 +51,8 @@ class Strategy(StrEnum):
     CASH_SECURED_PUT = "wheel:cash_secured_put"
     COVERED_CALL = "wheel:covered_call"
     TRAILING_STOP = "trailing_stop"
+    GUEST_PUT = "guest:cash_secured_put"
+    """A planner that is not ours sells puts; the only strategy its account may name."""
     FLATTEN = "flatten"
     """An operator closes what is held; `alpaclaudia flatten` wishes for it."""
 

@@ -67,7 +67,16 @@ def environ_for(service: str, settings: Mapping[str, str]) -> dict[str, str]:
         if name in ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV")
         or name.startswith(("PYTHON", "REQUESTS_", "SSL_", "HTTPS_"))
     }
+    kept |= metrics_place(service, kept)
     return inherited | kept | {SUPERVISOR_PID: str(os.getpid()), "ALPACLAUDIA_ENV_FILE": ""}
+
+
+def metrics_place(service: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """METRICS_PORT for the first service, the next ports for the others: they share a machine."""
+    text = settings.get("METRICS_PORT", "")
+    if service not in SERVICES or not text.isdigit() or int(text) == 0:
+        return {}
+    return {"METRICS_PORT": str(int(text) + SERVICES.index(service))}
 
 
 def settings_for(service: str, settings: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from libs.common.codec import UndecodableError
 from libs.common.contracts import Severity
 from libs.common.database import DatabaseError, UnstorableError
 from libs.common.runtime import Context, utc_now
+from services.executor.lifecycle import OrderState
 from services.executor.orders import OrderChange, OrderRow, order_changed
 from services.executor.store import ExecutorStore
 
@@ -27,6 +28,7 @@ class Bookkeeper:
         self._context = context
         self._store = store
         self._complained: set[tuple[str, int]] = set()
+        context.begin("orders", "state", OrderState)
 
     async def patiently(self, call: Callable[[], T], delivery: Delivery | Batch | None = None) -> T:
         """The store's answer, however long the database is away; the message waits with us.
@@ -58,7 +60,7 @@ class Bookkeeper:
         self, row: OrderRow, change: OrderChange, delivery: Delivery | None = None
     ) -> OrderRow:
         written = await self.patiently(lambda: self._store.change(row, change), delivery)
-        self._context.count(f"orders_{written.state.value}")
+        self._context.count("orders", state=written.state.value)
         return written
 
     async def publish(self, row: OrderRow) -> None:

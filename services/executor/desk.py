@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from libs.common.broker import BrokerError, BrokerRefusedError
@@ -212,13 +214,14 @@ class Desk:
             if refusal is not None:
                 raise NotSentError(refusal)
             try:
-                return await asyncio.to_thread(
-                    broker.submit,
-                    approval.intent,
-                    row.client_order_id,
-                    approval.expires_at,
-                    partial(self._last_look, approval.intent, on_bus),
-                )
+                with self._timed(approval):
+                    return await asyncio.to_thread(
+                        broker.submit,
+                        approval.intent,
+                        row.client_order_id,
+                        approval.expires_at,
+                        partial(self._last_look, approval.intent, on_bus),
+                    )
             except ApprovalExpiredError:
                 reason = "the approval expired before it could be sent"
                 raise NotSentError(Refusal(OrderState.EXPIRED, reason)) from None
@@ -242,6 +245,23 @@ class Desk:
         if not permits(standing, intent):
             reason = f"not sent: trading is {standing.words}"
             raise NotSentError(Refusal(OrderState.ERROR, reason))
+
+    @contextmanager
+    def _timed(self, approval: IntentApproved) -> Iterator[None]:
+        """Around one POST: what it took from the approval, and until the broker said yes or no."""
+        posted_at = utc_now()
+        answered = True
+        try:
+            yield
+        except BaseException as error:
+            answered = isinstance(error, BrokerRefusedError)
+            raise
+        finally:
+            if answered:
+                waited = (posted_at - approval.at).total_seconds()
+                took = (utc_now() - posted_at).total_seconds()
+                self._context.observe("order_seconds", waited, stage="approved_to_posted")
+                self._context.observe("order_seconds", took, stage="posted_to_answered")
 
     async def _not_sent(
         self, row: OrderRow, refusal: Refusal, delivery: Delivery | None, *, resent: bool

@@ -75,6 +75,7 @@ class ExecutorService:
         await self.context.follow_market_time()
         await asyncio.to_thread(wait_for_schema, self.engine, patience_seconds=START_SECONDS)
         await self._take_the_lock()
+        self.context.state = "recovering"
         async with asyncio.TaskGroup() as group:
             # From the first: the server takes the lock of whoever is silent for some seconds.
             group.create_task(self._watch_the_lock())

@@ -42,7 +42,7 @@ class Settling:
                 continue
             ts = self._context.market_time()
             if await self._books.patiently(partial(self._store.enter, entry, ts)):
-                self._context.count(f"ledger_{entry.event.value}")
+                self._context.count("ledger", event=entry.event.value)
 
     async def publish(self) -> None:
         """Raises BusError: what was not published is published by the next round."""

@@ -10,6 +10,7 @@ from libs.common import wire
 from libs.common.broker import BrokerError, BrokerRefusedError, PacedClock, check_account
 from libs.common.bus import BusError
 from libs.common.contracts import (
+    MarketTicked,
     Severity,
     TickAnswered,
     TickRequested,
@@ -126,9 +127,23 @@ class MarketService:
             for request in requests:
                 request.set_result(_answer(False, str(error), ""))
             raise
-        self.context.count("ticks")
+        self._measure(ticked)
         for request in requests:
             request.set_result(_answer(True, "; ".join(ticked.errors), ticked.tick_id))
+
+    def _measure(self, ticked: MarketTicked) -> None:
+        context = self.context
+        context.count("ticks")
+        context.count("tick_errors", len(ticked.errors))
+        context.count("snapshots", ticked.snapshots)
+        context.observe("tick_seconds", ticked.duration_ms / 1000)
+        context.measure("broker_requests_per_tick", ticked.requests)
+        if ticked.snapshots:
+            context.measure("snapshot_last_timestamp_seconds", utc_now().timestamp())
+        if ticked.account is not None:
+            context.measure("equity_dollars", float(ticked.account.equity))
+            context.measure("cash_dollars", float(ticked.account.cash))
+            context.measure("buying_power_dollars", float(ticked.account.buying_power))
 
     async def _read_clock(self) -> BrokerTime:
         clock = broker_time(await self.ticker.read(self.reader.clock), time.monotonic())

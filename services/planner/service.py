@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from libs.common.bus import Delivery
 from libs.common.codec import UndecodableError
 from libs.common.contracts import Severity, SnapshotTaken
-from libs.common.runtime import Context, run_service
+from libs.common.runtime import Context, run_service, utc_now
 from libs.common.topology import PLANNER
 from services.planner.planning import plan
 
@@ -27,10 +29,13 @@ class PlannerService:
             raise UndecodableError(f"{delivery.subject}: not a snapshot")
         # The intents are as old as what they rest on, so that risk can tell a snapshot that lay
         # on the bus for hours from a fresh one.
+        self.context.observe("snapshot_age_seconds", (utc_now() - snapshot.at).total_seconds())
+        began = time.perf_counter()
         outcome = plan(snapshot, self.context.settings.planner, at=snapshot.at)
+        self.context.observe("plan_seconds", time.perf_counter() - began)
         for intent in outcome.intents:
             await self.context.bus.publish(intent)
-            self.context.count("intents")
+            self.context.count("intents", strategy=intent.strategy)
         await self.context.bus.publish(outcome.plan)
         self.context.count("plans")
         await delivery.ack()

@@ -220,7 +220,12 @@ def free_cash(book: Book) -> Decimal:
         cash = min(cash, account.options_buying_power)
     if None in costs:
         cash = min(cash, ZERO)
-    return cash - sum((book.outstanding(r) * r.each.collateral for r in book.reservations), ZERO)
+    return cash - bound_cash(book)
+
+
+def bound_cash(book: Book) -> Decimal:
+    """The collateral, in dollars, of what was approved and the portfolio does not count itself."""
+    return sum((book.outstanding(r) * r.each.collateral for r in book.reservations), ZERO)
 
 
 def unpriced_buys(portfolio: PortfolioObserved) -> list[str]:

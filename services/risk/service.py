@@ -30,6 +30,7 @@ from libs.common.contracts import (
     PortfolioObserved,
     Severity,
     SnapshotTaken,
+    TradingState,
     TradingStateSet,
     subject_token,
 )
@@ -42,6 +43,7 @@ from libs.common.trading_state import Standing, move, standing_of, tightens
 from services.risk.approvals import decision_message
 from services.risk.losses import Mark, trip_of
 from services.risk.peers import Peers
+from services.risk.reservations import Book, bound_cash
 from services.risk.sights import sight_of
 from services.risk.state import RiskState, decide
 
@@ -51,6 +53,7 @@ OVERDUE_MARGIN = dt.timedelta(seconds=60)
 OVERDUE_SECONDS = 30.0
 WATCH_SECONDS = 1.0
 DECISIONS = "decisions.*.*"
+TRADING_STATES = tuple(state.value for state in TradingState)
 
 
 class OutOfStepError(Exception):
@@ -73,6 +76,7 @@ class RiskService:
         self._upset_by = ""
         self._unreadable = ""
         self._published_mark: Mark | None = None
+        context.begin("decisions", "outcome", ("approved", "blocked"))
 
     async def run(self) -> None:
         try:
@@ -82,6 +86,7 @@ class RiskService:
         await self.peers.listen()
         while True:
             await self.peers.until_first()
+            self.context.vitals.rereading = "it reads decisions and orders anew"
             await self._rebuild()
             self.context.ready()
             try:
@@ -208,6 +213,7 @@ class RiskService:
         """The standing after losses were looked at: they may have tripped."""
         if not standing.problem:
             self.state.observe_standing(standing)
+        self._measure(standing)
         mark, portfolio = self.state.mark, self.state.portfolio
         if mark is None or portfolio is None:
             return standing
@@ -229,6 +235,17 @@ class RiskService:
         await self.bus.publish(record)
         await self.context.alert(Severity.ERROR, "trip", f"trading is {record.state}: {trip.why}")
         return await self._standing()
+
+    def _measure(self, standing: Standing) -> None:
+        self.context.vitals.choose("trading_state", standing.state.value, TRADING_STATES)
+        self.context.measure("reservations", len(self.state.reservations))
+        mark, portfolio = self.state.mark, self.state.portfolio
+        if portfolio is not None:
+            book = Book(portfolio=portfolio, reservations=self.state.reservations)
+            self.context.measure("reserved_dollars", float(bound_cash(book)))
+        if mark is not None:
+            self.context.measure("equity_day_base_dollars", float(mark.day_base))
+            self.context.measure("equity_peak_dollars", float(mark.peak))
 
     async def _publish_mark(self, mark: Mark) -> None:
         known = self._published_mark
@@ -262,8 +279,18 @@ class RiskService:
             self.unpublished[intent.message_id] = waiting
         await self._publish(waiting)
         del self.unpublished[intent.message_id]
-        self.context.count("approved" if isinstance(waiting, IntentApproved) else "blocked")
+        self._count(waiting)
         await delivery.ack()
+
+    def _count(self, decision: IntentApproved | IntentBlocked) -> None:
+        approved = isinstance(decision, IntentApproved)
+        self.context.count("decisions", outcome="approved" if approved else "blocked")
+        if not approved:
+            for check in decision.checks:
+                if not check.ok:
+                    self.context.count("gate_blocks", gate=check.gate)
+        took = utc_now() - decision.intent.at
+        self.context.observe("decision_seconds", took.total_seconds())
 
     async def _publish(self, decision: IntentApproved | IntentBlocked) -> None:
         """Raises BusError. After a conflict the decision is void: it was made without knowing of

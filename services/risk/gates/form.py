@@ -29,13 +29,16 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 _OPTION_INTENTS = (PositionIntent.SELL_TO_OPEN,)
 _STOCK_INTENTS = (None, PositionIntent.SELL_TO_CLOSE)
 
+_PUT = Form(
+    right=Right.PUT,
+    order_type=OrderType.LIMIT,
+    time_in_force=TimeInForce.DAY,
+    position_intents=_OPTION_INTENTS,
+)
+
 FORMS: dict[str, Form] = {
-    Strategy.CASH_SECURED_PUT.value: Form(
-        right=Right.PUT,
-        order_type=OrderType.LIMIT,
-        time_in_force=TimeInForce.DAY,
-        position_intents=_OPTION_INTENTS,
-    ),
+    Strategy.CASH_SECURED_PUT.value: _PUT,
+    Strategy.GUEST_PUT.value: _PUT,
     Strategy.COVERED_CALL.value: Form(
         right=Right.CALL,
         order_type=OrderType.LIMIT,

@@ -157,13 +157,16 @@ GATES: tuple[Gate, ...] = (
 )
 """The gates of every order, in the order they answer."""
 
+_PUTS = Gate(
+    name="cash_secured_put",
+    prevents="A put whose assignment could not be paid, too much in one stock, too many puts.",
+    settings=("CASH_BUFFER", "MAX_POSITION_PCT", "MAX_SHORT_PUTS"),
+    check=lambda case: coverage.check_csp(case.intent, case.book, case.settings),
+)
+
 STRATEGY_GATES: dict[str, Gate] = {
-    Strategy.CASH_SECURED_PUT.value: Gate(
-        name="cash_secured_put",
-        prevents="A put whose assignment could not be paid, too much in one stock, too many puts.",
-        settings=("CASH_BUFFER", "MAX_POSITION_PCT", "MAX_SHORT_PUTS"),
-        check=lambda case: coverage.check_csp(case.intent, case.book, case.settings),
-    ),
+    Strategy.CASH_SECURED_PUT.value: _PUTS,
+    Strategy.GUEST_PUT.value: _PUTS,
     Strategy.COVERED_CALL.value: Gate(
         name="covered_call",
         prevents="A call without a free lot behind it, or struck below what the shares cost.",
@@ -215,7 +218,7 @@ def _blindness(portfolio: PortfolioObserved | None, *, formed: bool) -> str:
 def gate_table() -> str:
     """The table of docs/risk.md."""
     rows = ["| Gate | What it prevents | Settings |", "|---|---|---|"]
-    for gate in (*GATES, *STRATEGY_GATES.values()):
+    for gate in dict.fromkeys((*GATES, *STRATEGY_GATES.values())):
         names = ", ".join(f"`{name}`" for name in gate.settings)
         rows.append(f"| `{gate.name}` | {gate.prevents} | {names} |")
     return "\n".join(rows)

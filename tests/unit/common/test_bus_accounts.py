@@ -91,9 +91,9 @@ def user_of(label: str) -> dict[str, Any]:
 
 SHARED: dict[type[Message], set[str]] = {
     TradingStateSet: {"risk", "executor", "operator"},
-    OrderIntended: {"planner", "operator"},
+    OrderIntended: {"planner", "operator", "guest"},
 }
-"""What is said by more than one: a halt, and the wish to close what is held."""
+"""What is said by more than one: a halt, the wish to close what is held, a stranger's wish."""
 
 
 def test_every_message_has_its_writers_and_only_those() -> None:
