@@ -20,6 +20,8 @@ def as_json(value: object) -> Any:
 
 def intent_row(intent: OrderIntended, status: str) -> sa.Executable:
     details = {"reason": intent.reason, **intent.details}
+    if intent.replaces is not None:
+        details["replaces"] = intent.replaces
     return (
         insert(db.order_intents)
         .values(

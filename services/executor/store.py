@@ -20,6 +20,7 @@ from libs.common.contracts import (
     IntentApproved,
     LedgerEntered,
     LedgerEvent,
+    OrderIntended,
 )
 from libs.common.database import database_errors
 from libs.common.money import plain
@@ -108,6 +109,8 @@ class ExecutorStore:
                     approval_json=as_json(approval),
                     expires_at=approval.expires_at,
                     epoch=self.fence.epoch,
+                    replaces=intent.replaces,
+                    rests_since=_rests_since(connection, intent),
                 )
                 .on_conflict_do_nothing()
             )
@@ -169,6 +172,10 @@ class ExecutorStore:
     def row(self, client_order_id: str) -> OrderRow | None:
         found = self._rows(db.orders.c.client_order_id == client_order_id)
         return found[0] if found else None
+
+    def rows_replacing(self, client_order_id: str) -> list[OrderRow]:
+        """The orders that were to take this one's place, whatever became of them."""
+        return self._rows(db.orders.c.replaces == client_order_id)
 
     def open_rows(self) -> list[OrderRow]:
         """Everything that may still change, oldest first."""
@@ -256,7 +263,17 @@ def _order_row(row: sa.Row[Any]) -> OrderRow:
         changed_at=row.changed_at,
         doubt_since=row.doubt_since,
         note=row.note,
+        rests_since=row.rests_since,
     )
+
+
+def _rests_since(connection: sa.Connection, intent: OrderIntended) -> dt.datetime:
+    """Since when the first order of the chain rests, so that no re-pricing makes it rest longer."""
+    orders = db.orders.c
+    first: dt.datetime | None = connection.scalar(
+        sa.select(orders.rests_since).where(orders.client_order_id == intent.replaces)
+    )
+    return first or intent.as_of
 
 
 def _ledger_entry(row: sa.Row[Any]) -> LedgerEntered:
