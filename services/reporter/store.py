@@ -202,6 +202,7 @@ def _orders(connection: sa.Connection, session: dt.date) -> list[OrderRow]:
                 filled_qty_before=old_qty,
                 filled_avg_price_before=old_price,
                 note=row.note,
+                replaces=row.replaces,
             )
         )
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import signal
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -35,6 +36,7 @@ from tests.integration.broker import (
     reset,
 )
 from tests.integration.stories import approval, portfolio, put_intent, quoted, snapshot, wall
+from tests.integration.test_fencing import in_state, two_executors
 from tests.integration.test_resting import REST, beat
 from tests.integration.test_trading_state import operator
 from tests.integration.world import Process, Room, World, until
@@ -337,6 +339,25 @@ async def test_killed_in_its_patch_while_the_old_order_fills(
     await becomes(world, 1, "filled")
     await becomes(world, 2, "rejected")
     assert len(patched(broker)) == 1
+
+
+async def test_an_executor_stopped_in_its_patch_and_resumed_does_nothing(
+    world: World, broker: Broker, process: Callable[..., Process]
+) -> None:
+    active, standby = await two_executors(world, broker, process)
+    await order_rests(world)
+    broker.next("PATCH", patch_path(broker), hang(after_accepting=True))
+    await replace(world)
+    await until(lambda: patched(broker), "the PATCH to be under way")
+    active.popen.send_signal(signal.SIGSTOP)
+    await in_state(world, standby, "ready")
+    row = await becomes(world, 2, "accepted")
+    assert row["epoch"] == 2
+    await becomes(world, 1, "replaced")
+    active.popen.send_signal(signal.SIGCONT)
+    assert await world.ask(active.status) == 1
+    assert len(patched(broker)) == 1
+    assert statuses(broker) == {OLD: "replaced", NEW: "new"}
 
 
 # --- a halt in between ---------------------------------------------------------------------------

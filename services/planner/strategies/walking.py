@@ -50,10 +50,13 @@ def propose(snapshot: SnapshotTaken, searches: Mapping[Right, Search]) -> Propos
 
     `searches` holds, for each right that may be sold now, what a contract has to pass.
     """
+    due = _due(snapshot, searches)
+    if not due:
+        return Proposal()
     wishes: list[Wish] = []
     notes: list[str] = []
     quotes = {contract.symbol: contract for contract in snapshot.contracts}
-    for resting in _due(snapshot, searches):
+    for resting in due:
         symbol = resting.order.symbol
         found = _stale(snapshot) or _next_offer(
             resting, quotes.get(symbol), searches[resting.right]
