@@ -74,8 +74,6 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     """What of `filled_qty` had filled before today (orders that work for days)."""
     filled_avg_price_before: Decimal | None = None
     note: str = ""
-    replaces: str | None = None
-    """The client_order_id of the order whose place it was to take."""
 
 
 class FillRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -434,16 +432,14 @@ def _short_options(books: DayBooks) -> list[ShortOption]:
 
 
 def _errors(books: DayBooks) -> list[Counted]:
-    """Events of severity error and orders that failed, repeats counted. An order that was to take
-    another's place and came too late is none; a refusal for any other cause is an event.
-    """
+    """Events of severity error and orders that failed, repeats counted."""
     texts = [
         f"{event.kind}: {event.text}" for event in books.events if event.severity is Severity.ERROR
     ]
     texts += [
         f"order {order.side} {order.symbol} {order.status}" + (f": {order.note}" * bool(order.note))
         for order in books.orders
-        if order.status in _FAILED and not (order.status == "rejected" and order.replaces)
+        if order.status in _FAILED
     ]
     return _counted(Counter(texts))
 

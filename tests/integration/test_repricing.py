@@ -22,9 +22,12 @@ from libs.common.contracts import (
     TickRequested,
     TradingVerb,
 )
+from libs.common.database import engine_for
 from libs.common.order_ids import client_order_id
 from libs.common.wire import WireOrder, order_view
 from services.cli.trading import say
+from services.executor.ledger import NEW_YORK
+from services.reporter.store import _orders
 from tests.integration.broker import (
     ACCOUNT_NUMBER,
     MIDDAY,
@@ -235,6 +238,17 @@ async def test_the_old_order_fills_before_the_patch_arrives(world: World, broker
     ]
     assert world.alerts("rejected")
     assert not errors(world), "a race that is lost is nobody's fault"
+    engine = engine_for(world.database_url, application="tests")
+    with engine.connect() as connection:
+        ended = {o.status for day in days(world) for o in _orders(connection, day)}
+    engine.dispose()
+    assert ended == {"filled"}, "and no error of the day's report"
+
+
+def days(world: World) -> set[dt.date]:
+    """Those on which an order changed, by the broker's clock or ours."""
+    rows = world.rows("select coalesce(changed_at, recorded_at) as moment from orders")
+    return {row["moment"].astimezone(NEW_YORK).date() for row in rows}
 
 
 async def test_the_old_order_fills_while_nobody_knows_of_the_patch(

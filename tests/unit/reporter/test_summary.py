@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-import msgspec
 import pytest
 
 from libs.common.contracts import (
@@ -370,7 +369,6 @@ def test_blocks_and_errors_are_counted_most_frequent_first() -> None:
         changed_at=NOON,
         note="insufficient qty",
     )
-    overtaken = msgspec.structs.replace(rejected, symbol="PEP", replaces="acl-1")
     silence = EventRow(kind="broker", severity=Severity.ERROR, text="no answer")
     summary = summarise(
         DayBooks(
@@ -379,7 +377,7 @@ def test_blocks_and_errors_are_counted_most_frequent_first() -> None:
             env=AlpacaEnv.PAPER,
             approved=3,
             blocks={"max short puts": 2, "cash": 7, "age": 2},
-            orders=[rejected, overtaken],
+            orders=[rejected],
             events=[
                 silence,
                 silence,
