@@ -27,6 +27,7 @@ from services.executor.bookkeeping import PATIENCE_SECONDS, Bookkeeper
 from services.executor.lifecycle import FINAL, IN_DOUBT, OrderState, state_of
 from services.executor.orders import OrderChange, OrderRow
 from services.executor.replacing import refusal_of_target
+from services.executor.resting import UNDER_WAY
 from services.executor.store import EntriesStoppedError, ExecutorStore
 from services.executor.submit import (
     Refusal,
@@ -282,8 +283,8 @@ class Desk:
         )
 
     async def _was_overtaken(self, row: OrderRow) -> bool:
-        """Whether a refused order was to take the place of one that has ended meanwhile, which is
-        nobody's fault. A look that fails proves nothing.
+        """Whether a refused order was to take the place of one that has ended or is about to, which
+        is nobody's fault. A look that fails proves nothing.
         """
         replaces, broker = row.approval.intent.replaces, self._broker
         if replaces is None or broker is None:
@@ -295,4 +296,4 @@ class Desk:
             old = await asyncio.to_thread(broker.by_id, target.order_id)
         except (BrokerError, WireError):
             return False
-        return state_of(old.status) in FINAL
+        return state_of(old.status) in FINAL or old.status in UNDER_WAY

@@ -22,20 +22,29 @@ def refusal_of_target(
     """Why the row's order cannot take the place of `target` now; `rivals` are the rows of orders
     that were to take it too. None when it may be asked for.
     """
-    intent = row.approval.intent
-    if target is None:
-        return Refusal(OrderState.ERROR, f"the order it replaces is unknown: {intent.replaces}")
-    approved = target.approval
-    theirs = (approved.account_number, *_terms(target))
-    if theirs != (row.approval.account_number, *_terms(row)):
-        return Refusal(OrderState.ERROR, "the order it replaces is another than its own")
-    if any(rival.client_order_id != row.client_order_id and not rival.final for rival in rivals):
-        return Refusal(OrderState.ERROR, "the order it replaces is being replaced already")
+    fault = _fault_of(row, target, rivals)
+    if fault or target is None:
+        return Refusal(OrderState.ERROR, f"the order it replaces {fault}")
     if target.state is not OrderState.ACCEPTED or target.order_id is None:
         return _overtaken(target.broker_status or target.state.value)
     if (target.broker_status or "").startswith("pending_"):
         return _overtaken(target.broker_status or "")
     return None
+
+
+def _fault_of(row: OrderRow, target: OrderRow | None, rivals: Iterable[OrderRow]) -> str:
+    """What risk should have seen."""
+    intent = row.approval.intent
+    if target is None:
+        return f"is unknown: {intent.replaces}"
+    theirs = (target.approval.account_number, *_terms(target))
+    if theirs != (row.approval.account_number, *_terms(row)):
+        return "is another than its own"
+    if intent.limit_price is None:
+        return "is given no new price"
+    if any(rival.client_order_id != row.client_order_id and not rival.final for rival in rivals):
+        return "is being replaced already"
+    return ""
 
 
 def _terms(row: OrderRow) -> tuple[object, ...]:
@@ -58,9 +67,11 @@ class Replaced(StrEnum):
 
 
 def what_became(old: WireOrder) -> Replaced:
-    """For an order that ours did not replace, as far as can be seen."""
+    """For an order that ours did not replace, as far as can be seen. One that is `replaced` and
+    does not say by which may have been replaced by ours.
+    """
     if old.replaced_by is not None:
         return Replaced.BY_ANOTHER
-    if state_of(old.status) in FINAL:
+    if state_of(old.status) in FINAL - {OrderState.REPLACED}:
         return Replaced.ENDED
     return Replaced.UNDER_WAY if old.status == "pending_replace" else Replaced.NOT_YET

@@ -74,6 +74,7 @@ def test_an_order_that_is_not_known_is_an_error() -> None:
         {"symbol": "KO240315P00060000"},
         {"side": Side.BUY, "position_intent": PositionIntent.BUY_TO_CLOSE},
         {"strategy": "wheel:covered_call"},
+        {"limit_price": None},
     ],
     ids=str,
 )
@@ -108,6 +109,7 @@ def test_one_at_a_time_takes_its_place() -> None:
         ({"status": "canceled"}, Replaced.ENDED),
         ({"status": "expired"}, Replaced.ENDED),
         ({"status": "replaced", "replaced_by": "o9"}, Replaced.BY_ANOTHER),
+        ({"status": "replaced"}, Replaced.NOT_YET),
     ],
     ids=str,
 )
