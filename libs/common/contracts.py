@@ -215,6 +215,8 @@ class OrderIntended(Message, frozen=True, kw_only=True, omit_defaults=True):
     trail_percent: Decimal | None = None
     reason: str = ""
     details: dict[str, str | int | float | None] = {}
+    replaces: str | None = None
+    """The client_order_id of the working order whose place it takes: of the two only one lives."""
 
     def subject_tokens(self) -> tuple[str, ...]:
         return (self.strategy, self.underlying)

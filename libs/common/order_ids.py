@@ -7,6 +7,7 @@ import hashlib
 
 _ORDER_ID_DOMAIN = b"alpaclaudia/client-order-id/1"
 _ORDER_ID_BYTES = 20  # 32 characters of base32
+_PREFIX = "acl-"
 
 
 def client_order_id(account_number: str, intent_id: str) -> str:
@@ -19,4 +20,9 @@ def client_order_id(account_number: str, intent_id: str) -> str:
     for part in (account_number.encode(), intent_id.encode()):
         digest.update(len(part).to_bytes(4, "big") + part)
     text = base64.b32encode(digest.digest()[:_ORDER_ID_BYTES]).decode().lower()
-    return f"acl-{text}"
+    return f"{_PREFIX}{text}"
+
+
+def is_ours(client_order_id: str) -> bool:
+    """Whether an order looks like one of the executor's, and not like one placed by hand."""
+    return client_order_id.startswith(_PREFIX)

@@ -112,6 +112,8 @@ class WheelSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_spread_pct: float = 15.0
     """Widest quote taken, in percent of the mid."""
     max_short_puts_per_symbol: int = 1
+    reprice_seconds: int = 600
+    """How long an entry rests before it is asked for less, by the broker's clock; 0: never."""
 
 
 class TrailingStopSettings(msgspec.Struct, frozen=True, kw_only=True):

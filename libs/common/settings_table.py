@@ -247,6 +247,14 @@ TABLE: tuple[Entry, ...] = (
         "Most short puts on one stock, working orders counted; 0 sells none.",
     ),
     Entry(
+        _WHEEL,
+        "REPRICE_SECONDS",
+        "planner.wheel.reprice_seconds",
+        form.whole(0, 86_400),
+        "How long an entry rests, by the broker's clock, before the next tick brings its limit a "
+        "step nearer to the bid. 0: never.",
+    ),
+    Entry(
         _TRAILING,
         "TRAIL_PERCENT",
         "planner.trailing_stop.trail_percent",

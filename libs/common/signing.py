@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from libs.common.contracts import IntentApproved
 
 _DOMAIN = b"alpaclaudia/approval/2\n"
+_JOINED_LATER = frozenset({"replaces"})
+"""Left out while they say nothing, so that what was signed before they were there still holds."""
 
 
 class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +66,12 @@ def _canonical(value: object) -> object:
     found: object
     match value:
         case msgspec.Struct():
-            found = {n: _canonical(getattr(value, n)) for n in value.__struct_fields__}
+            fields = {name: getattr(value, name) for name in value.__struct_fields__}
+            found = {
+                name: _canonical(item)
+                for name, item in fields.items()
+                if not (item is None and name in _JOINED_LATER)
+            }
         case dict():
             found = {str(name): _canonical(item) for name, item in value.items()}
         case list():

@@ -129,6 +129,15 @@ orders = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("published_revision", sa.Integer, nullable=False, server_default="-1"),
     sa.Column("epoch", sa.BigInteger),
+    sa.Column(
+        "replaces",
+        sa.Text,
+        index=True,
+        comment="the client_order_id of the order whose place it takes",
+    ),
+    sa.Column(
+        "rests_since", _TIME, comment="the snapshot that the first order of its chain came of"
+    ),
     _recorded_at(),
 )
 

@@ -94,12 +94,17 @@ class WireOrder(_Wire, frozen=True, kw_only=True):
     canceled_at: Moment | None = None
     expired_at: Moment | None = None
     failed_at: Moment | None = None
+    replaced_at: Moment | None = None
+    replaced_by: str | None = None
+    """The broker's id of the order that took its place."""
+    replaces: str | None = None
 
     @property
     def changed_at(self) -> dt.datetime | None:
         """The broker's time of the last thing that happened to it."""
         return (
-            self.filled_at
+            self.replaced_at
+            or self.filled_at
             or self.canceled_at
             or self.expired_at
             or self.failed_at

@@ -360,6 +360,7 @@ _STATUS_STYLES = {
     "unknown": "yellow",
     "expired": "dim",
     "canceled": "dim",
+    "replaced": "dim",
 }
 
 

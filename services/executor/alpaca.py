@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -93,20 +94,27 @@ class OrderDesk:
         client_order_id: str,
         expires_at: dt.datetime,
         last_look: Callable[[], None],
+        in_place_of: str | None = None,
     ) -> wire.WireOrder:
-        """One POST through the SDK's own request models, at once.
+        """One POST through the SDK's own request models, at once; or, with the broker's id of the
+        order whose place it takes, one PATCH of that.
 
         Raises what `last_look` raises, ClocksApartError, or ApprovalExpiredError when the
         approval's time is over, by our clock or by the broker's, with nothing sent: all looked at
         here, after every queue that a call may have stood in.
         """
-        request = order_request(intent, client_order_id)
+        client = self._clients.submitting
+        if in_place_of is None:
+            send = partial(client.submit_order, order_request(intent, client_order_id))
+        else:
+            asked = replacement_request(intent, client_order_id)
+            send = partial(client.replace_order_by_id, in_place_of, asked)
         last_look()
         if problem := self._clock.problem():
             raise ClocksApartError(problem)
         if self._clock.latest(utc_now()) >= expires_at:
             raise ApprovalExpiredError
-        return _order(self._clients.submitting.submit_order(request))
+        return _order(send())
 
     def by_client_order_id(self, client_order_id: str) -> wire.WireOrder | None:
         """None when the broker does not know it now, which does not prove it never will."""
@@ -217,6 +225,14 @@ def order_request(intent: OrderIntended, client_order_id: str) -> requests.Order
             )
         case OrderType.MARKET:
             return requests.MarketOrderRequest(**common)
+
+
+def replacement_request(
+    intent: OrderIntended, client_order_id: str
+) -> requests.ReplaceOrderRequest:
+    """Everything but the price stays as it is with the order whose place it takes."""
+    price = _float(intent.limit_price)
+    return requests.ReplaceOrderRequest(limit_price=price, client_order_id=client_order_id)
 
 
 def _float(value: Decimal | None) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from libs.common.contracts import Strategy, TradingState
 from libs.common.trading_state import Standing, lowers_risk
 from services.executor.orders import OrderRow
+from services.executor.resting import UNDER_WAY
 
 
 def to_cancel(
@@ -28,7 +29,7 @@ def to_cancel(
         for row in rows
         if row.order_id is not None
         and not row.final
-        and row.broker_status != "pending_cancel"
+        and row.broker_status not in UNDER_WAY
         and (
             (halted and not lowers_risk(row.approval.intent))
             or (flattening and row.approval.intent.strategy != Strategy.FLATTEN)

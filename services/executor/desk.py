@@ -32,8 +32,10 @@ from libs.common.trading_state import lowers_risk, permits, standing_of
 from libs.common.wire import WireError, WireOrder
 from services.executor.alpaca import ApprovalExpiredError, ClocksApartError, OrderDesk
 from services.executor.bookkeeping import PATIENCE_SECONDS, Bookkeeper
-from services.executor.lifecycle import IN_DOUBT, OrderState
+from services.executor.lifecycle import FINAL, IN_DOUBT, OrderState, state_of
 from services.executor.orders import OrderChange, OrderRow
+from services.executor.replacing import refusal_of_target
+from services.executor.resting import UNDER_WAY
 from services.executor.store import EntriesStoppedError, ExecutorStore
 from services.executor.submit import (
     Refusal,
@@ -111,7 +113,8 @@ class Desk:
                 row = await self._carry_out(row, message, delivery)
             await self._books.publish(row)
             await delivery.ack()
-            if row.state in IN_DOUBT or order_id in self.told:
+            replaces = message.intent.replaces is not None  # the other one has news too
+            if row.state in IN_DOUBT or order_id in self.told or replaces:
                 self.wake.set()
         finally:
             self.busy.discard(order_id)
@@ -209,6 +212,7 @@ class Desk:
         """
         approval = row.approval
         while True:
+            in_place_of = await self._order_to_replace(row, delivery)
             on_bus = await self._trading.on_bus()
             refusal = self._refusal_of(approval)
             if refusal is not None:
@@ -221,6 +225,7 @@ class Desk:
                         row.client_order_id,
                         approval.expires_at,
                         partial(self._last_look, approval.intent, on_bus),
+                        in_place_of,
                     )
             except ApprovalExpiredError:
                 reason = "the approval expired before it could be sent"
@@ -263,13 +268,30 @@ class Desk:
                 self._context.observe("order_seconds", waited, stage="approved_to_posted")
                 self._context.observe("order_seconds", took, stage="posted_to_answered")
 
+    async def _order_to_replace(self, row: OrderRow, delivery: Delivery | None) -> str | None:
+        """The broker's id of the order whose place it takes; None for one that takes no other's.
+        Raises NotSentError when it cannot be taken any more.
+        """
+        replaces = row.approval.intent.replaces
+        if replaces is None:
+            return None
+        target = await self._books.patiently(lambda: self._store.row(replaces), delivery)
+        rivals = await self._books.patiently(lambda: self._store.rows_replacing(replaces), delivery)
+        refusal = refusal_of_target(row, target, rivals)
+        if refusal is not None or target is None:
+            raise NotSentError(refusal or Refusal(OrderState.ERROR, "nothing is to be replaced"))
+        return target.order_id
+
     async def _not_sent(
         self, row: OrderRow, refusal: Refusal, delivery: Delivery | None, *, resent: bool
     ) -> OrderRow:
         """A first POST that was not made ends the order; a second one leaves the doubt about the
         first as it was.
         """
-        await self._books.complain_once(row, refusal.reason)
+        if refusal.usual:
+            log.info("%s is not sent: %s", row.client_order_id, refusal.reason)
+        else:
+            await self._books.complain_once(row, refusal.reason)
         state = OrderState.UNKNOWN if resent else OrderState.EXPIRED
         change = OrderChange(
             state=state,
@@ -293,9 +315,8 @@ class Desk:
             verdict = Verdict.UNKNOWN
         text = str(error)
         if verdict is Verdict.REJECTED:
-            await self._context.alert(
-                Severity.ERROR, "rejected", f"{row.approval.intent.symbol}: {text}"
-            )
+            severity = Severity.INFO if await self._was_overtaken(row) else Severity.ERROR
+            await self._context.alert(severity, "rejected", f"{row.approval.intent.symbol}: {text}")
             change = OrderChange(
                 state=OrderState.REJECTED, ts=utc_now(), broker_status="rejected", note=text
             )
@@ -320,3 +341,19 @@ class Desk:
             ),
             delivery,
         )
+
+    async def _was_overtaken(self, row: OrderRow) -> bool:
+        """Whether a refused order was to take the place of one that has ended or is about to, which
+        is nobody's fault. A look that fails proves nothing.
+        """
+        replaces, broker = row.approval.intent.replaces, self._broker
+        if replaces is None or broker is None:
+            return False
+        target = await self._books.patiently(lambda: self._store.row(replaces))
+        if target is None or target.order_id is None:
+            return False
+        try:
+            old = await asyncio.to_thread(broker.by_id, target.order_id)
+        except (BrokerError, WireError):
+            return False
+        return state_of(old.status) in FINAL or old.status in UNDER_WAY

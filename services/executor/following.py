@@ -21,6 +21,7 @@ from services.executor.clearing import to_cancel
 from services.executor.desk import Desk
 from services.executor.lifecycle import IN_DOUBT, IllegalTransitionError, OrderState
 from services.executor.orders import OrderChange, OrderRow
+from services.executor.replacing import Replaced, what_became
 from services.executor.resting import to_let_go
 from services.executor.store import ExecutorStore, StaleRowError
 from services.executor.submit import Step, change_from, is_news, mismatch, step_when_not_found
@@ -255,6 +256,8 @@ class Following:
             # Not found here says nothing: it was sent to another account, and may live there.
             await self._books.complain_once(row, f"it belongs to {row.approval.account_number}")
             return
+        if row.approval.intent.replaces is not None and await self._told_by_the_old(row, broker):
+            return
         now = utc_now()
         settle_seconds = self._settings.executor.settle_seconds
         match step_when_not_found(row, now, settle_seconds):
@@ -269,6 +272,33 @@ class Following:
                 sending = OrderChange(state=OrderState.SUBMITTING, ts=now, note="sent again")
                 row = await self._books.write(row, sending)
                 await self._books.publish(await self._desk.post(row, broker, None))
+
+    async def _told_by_the_old(self, row: OrderRow, broker: OrderDesk) -> bool:
+        """Whether the order whose place it was to take says all there is to say, or to wait."""
+        replaces = row.approval.intent.replaces or ""
+        target = await self._books.patiently(partial(self._store.row, replaces))
+        if target is None or target.order_id is None:
+            return False  # then nothing was ever asked of the broker
+        old = await asyncio.to_thread(broker.by_id, target.order_id)
+        if old.replaced_by is not None:
+            follower = await asyncio.to_thread(broker.by_id, old.replaced_by)
+            if follower.client_order_id == row.client_order_id:
+                await self._take_over(row, follower)
+                return True
+        match what_became(old):
+            case Replaced.NOT_YET:
+                return False
+            case Replaced.UNDER_WAY:
+                return True
+            case Replaced.BY_ANOTHER:
+                note = "another order took the place it was to take"
+            case Replaced.ENDED:
+                note = f"the order it was to replace is {old.status}"
+        change = OrderChange(
+            state=OrderState.REJECTED, ts=utc_now(), broker_status="rejected", note=note
+        )
+        await self._books.publish(await self._books.write(row, change))
+        return True
 
     async def _take_over(self, row: OrderRow, order: WireOrder) -> bool:
         """Writes the broker's order over our row, if it says anything new; whether it did."""

@@ -25,7 +25,7 @@ _orders, _intents, _events, _differences = (
 )
 _ORDER_VALUES = (
     "client_order_id", "intent_id", "state", "strategy", "underlying", "symbol", "side", "qty",
-    "order_type", "approval_json", "expires_at", "epoch",
+    "order_type", "approval_json", "expires_at", "epoch", "replaces",
 )  # fmt: skip
 _INTENT_VALUES = (
     "id", "ts", "strategy", "symbol", "underlying", "side", "qty", "order_type", "limit_price",
@@ -60,9 +60,17 @@ KNOWN = sa.select(_orders).where(
 
 
 def _begin() -> sa.CompoundSelect[Any]:
+    before = _orders.alias("before")
+    # Since when the first order of the chain rests: no re-pricing makes it rest longer.
+    rests_since = sa.func.coalesce(
+        sa.select(before.c.rests_since)
+        .where(before.c.client_order_id == sa.bindparam("the_order_replaces", type_=sa.Text))
+        .scalar_subquery(),
+        sa.bindparam("the_order_as_of", type_=_orders.c.rests_since.type),
+    )
     made = (
         insert(_orders)
-        .values(_given(_orders, _ORDER_VALUES, "the_order_"))
+        .values(_given(_orders, _ORDER_VALUES, "the_order_") | {"rests_since": rests_since})
         .on_conflict_do_nothing()
         .returning(_orders)
         .cte("made")
@@ -100,6 +108,8 @@ def begin_values(
         "approval_json": as_json(approval),
         "expires_at": approval.expires_at,
         "epoch": epoch,
+        "replaces": intent.replaces,
+        "as_of": intent.as_of,
     }
     return _named("the_order_", order) | _named("the_intent_", intent_values(intent, "pending_new"))
 

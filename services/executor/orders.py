@@ -26,6 +26,8 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: dt.datetime | None = None
     doubt_since: dt.datetime | None = None
     note: str = ""
+    rests_since: dt.datetime | None = None
+    """The snapshot that the first of its chain came of; None in rows older than chains."""
 
     @property
     def final(self) -> bool:

@@ -19,6 +19,9 @@ def as_json(value: object) -> Any:
 
 
 def intent_values(intent: OrderIntended, status: str) -> dict[str, Any]:
+    details = {"reason": intent.reason, **intent.details}
+    if intent.replaces is not None:
+        details["replaces"] = intent.replaces
     return {
         "id": intent.message_id,
         "ts": intent.as_of,
@@ -31,7 +34,7 @@ def intent_values(intent: OrderIntended, status: str) -> dict[str, Any]:
         "limit_price": intent.limit_price,
         "stop_price": intent.stop_price,
         "trail_percent": intent.trail_percent,
-        "details_json": as_json({"reason": intent.reason, **intent.details}),
+        "details_json": as_json(details),
         "status": status,
         "tick_id": intent.tick_id,
     }

@@ -152,6 +152,10 @@ class ExecutorStore:
         found = self._rows(db.orders.c.client_order_id == client_order_id)
         return found[0] if found else None
 
+    def rows_replacing(self, client_order_id: str) -> list[OrderRow]:
+        """The orders that were to take this one's place, whatever became of them."""
+        return self._rows(db.orders.c.replaces == client_order_id)
+
     def open_rows(self) -> list[OrderRow]:
         """Everything that may still change, oldest first."""
         return self._rows(db.orders.c.state.not_in([state.value for state in FINAL]))
@@ -243,6 +247,7 @@ def _order_row(row: sa.Row[Any]) -> OrderRow:
         changed_at=row.changed_at,
         doubt_since=row.doubt_since,
         note=row.note,
+        rests_since=row.rests_since,
     )
 
 

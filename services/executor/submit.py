@@ -35,6 +35,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
     state: OrderState
     reason: str
+    usual: bool = False
+    """Nothing is wrong: nobody needs to be called."""
 
 
 def refusal_of_approval(
@@ -172,10 +174,16 @@ def mismatch(row: OrderRow, order: WireOrder) -> str | None:
         return f"the broker's order is for {order.symbol}, approved was {intent.symbol}"
     if order.side != intent.side.value:
         return f"the broker's order is to {order.side}, approved was {intent.side.value}"
-    if order.qty != intent.qty:
+    if order.qty != intent.qty and not _is_the_rest(order, row):
         return f"the broker's order is over {order.qty}, approved was {intent.qty}"
     if order.limit_price != intent.limit_price:
         return f"the broker's limit is {order.limit_price}, approved was {intent.limit_price}"
     if order.trail_percent != intent.trail_percent:
         return f"the broker's trail is {order.trail_percent}, approved was {intent.trail_percent}"
     return None
+
+
+def _is_the_rest(order: WireOrder, row: OrderRow) -> bool:
+    """An order in another's place is over what that one had not filled in the last moment."""
+    intent = row.approval.intent
+    return intent.replaces is not None and order.qty is not None and 0 < order.qty < intent.qty

@@ -116,6 +116,7 @@ def _intent(wish: Wish, snapshot: SnapshotTaken, at: dt.datetime) -> OrderIntend
             wish.time_in_force.value,
             str(wish.qty),
             *(str(price) for price in (wish.limit_price, wish.stop_price, wish.trail_percent)),
+            *(() if wish.replaces is None else (wish.replaces,)),
         ),
         at=at,
         tick_id=snapshot.tick_id,
@@ -133,6 +134,7 @@ def _intent(wish: Wish, snapshot: SnapshotTaken, at: dt.datetime) -> OrderIntend
         trail_percent=wish.trail_percent,
         reason=wish.reason,
         details=wish.details,
+        replaces=wish.replaces,
     )
 
 

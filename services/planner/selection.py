@@ -163,15 +163,19 @@ def _nearest_first(
         yield (_BY_STRIKE, round(distance, 6)), contracts[place]
 
 
-def examine(contract: ContractQuote, search: Search) -> Offer | str:
-    """The priced offer, or the reason the contract is left."""
+def examine(
+    contract: ContractQuote, search: Search, limit_price: Decimal | None = None
+) -> Offer | str:
+    """The priced offer, or the reason the contract is left. `limit_price` is what it would be
+    sold at instead of the price a new order would have.
+    """
     return (
         _strike_trouble(contract, search)
         or _date_trouble(contract, search)
         or _quote_trouble(contract, search)
         or _open_interest_trouble(contract, search.settings)
         or _symbol_trouble(contract)
-        or _priced(contract, search)
+        or _priced(contract, search, limit_price)
     )
 
 
@@ -277,12 +281,12 @@ def _symbol_trouble(contract: ContractQuote) -> str:
     return ""
 
 
-def _priced(contract: ContractQuote, search: Search) -> Offer | str:
+def _priced(contract: ContractQuote, search: Search, limit_price: Decimal | None) -> Offer | str:
     bid, ask = contract.bid, contract.ask
     if bid is None or ask is None:  # _quote_trouble has seen to it; this tells the type checker
         return "no quote"
     days = days_to_expiration(contract.expiration, search.session)
-    limit = sell_limit_price(bid, ask, penny=contract.penny)
+    limit = limit_price or sell_limit_price(bid, ask, penny=contract.penny)
     earned = annual_yield_pct(limit, contract.strike, days)
     if search.yield_min_pct is not None and earned < search.yield_min_pct - _ROUNDING:
         return f"yield {earned:.1f} % a year at {limit} below {search.yield_min_pct:g} %"

@@ -171,7 +171,10 @@ def _previous_equity(connection: sa.Connection, session: dt.date) -> Decimal | N
 
 
 def _orders(connection: sa.Connection, session: dt.date) -> list[OrderRow]:
-    """Orders with a fill today, and those that ended today; fills after today do not count."""
+    """Orders with a fill today, and those that ended today; fills after today do not count. One
+    that came too late to take another's place is left out: nothing went wrong, and a refusal of it
+    for any other cause is an event.
+    """
     today, before = _filled(connection, session)
     changed = sa.func.coalesce(db.orders.c.changed_at, db.orders.c.recorded_at)
     rows = connection.execute(
@@ -179,7 +182,11 @@ def _orders(connection: sa.Connection, session: dt.date) -> list[OrderRow]:
         .where(
             sa.or_(
                 db.orders.c.client_order_id.in_(list(today)),
-                sa.and_(_day(changed) == session, db.orders.c.state.in_(_ENDED)),
+                sa.and_(
+                    _day(changed) == session,
+                    db.orders.c.state.in_(_ENDED),
+                    sa.or_(db.orders.c.state != "rejected", db.orders.c.replaces.is_(None)),
+                ),
             )
         )
         .order_by(changed, db.orders.c.client_order_id)

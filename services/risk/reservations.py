@@ -81,6 +81,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     qty: int
     each: Commitment
     expires_at: dt.datetime
+    replaces: str | None = None
+    """The client_order_id of the order whose place it takes."""
     answered: bool = False
     """Whether the executor has said anything about it yet."""
     ending: Ending | None = None
@@ -146,6 +148,7 @@ def reserve(approved: IntentApproved) -> Reservation:
         qty=intent.qty,
         each=commitment_of(intent),
         expires_at=approved.expires_at,
+        replaces=intent.replaces,
     )
 
 

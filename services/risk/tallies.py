@@ -13,7 +13,9 @@ from libs.common.contracts import IntentApproved, IntentBlocked, Side
 MINUTE = dt.timedelta(minutes=1)
 
 Kin = tuple[str, str, Side]
-"""Strategy, underlying and side: orders alike in these repeat one another."""
+"""Strategy, underlying and side: orders alike in these repeat one another, unless one takes the
+place of the other.
+"""
 
 
 class Tallies:
@@ -23,7 +25,8 @@ class Tallies:
         self._messages: list[dt.datetime] = []
         self._orders: list[dt.datetime] = []
         self._session: dt.date | None = None
-        self._of_session: Counter[Kin] = Counter()
+        self._of_session: Counter[tuple[Kin, bool]] = Counter()
+        """Orders by kin, and whether they took another's place."""
 
     @property
     def facts(self) -> tuple[object, ...]:
@@ -41,7 +44,7 @@ class Tallies:
         return self._of_session.total() if session == self._session else 0
 
     def repeats_on(self, session: dt.date, kin: Kin) -> int:
-        return self._of_session[kin] if session == self._session else 0
+        return self._of_session[kin, False] if session == self._session else 0
 
     def count(self, decision: IntentApproved | IntentBlocked) -> None:
         """Expects each intent's decision once."""
@@ -60,4 +63,5 @@ class Tallies:
         if session != self._session:
             self._session = session
             self._of_session = Counter()
-        self._of_session[intent.strategy, intent.underlying, intent.side] += 1
+        kin = (intent.strategy, intent.underlying, intent.side)
+        self._of_session[kin, intent.replaces is not None] += 1

@@ -31,6 +31,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     approved: bool
     genuine: bool = True
     expires_at: dt.datetime | None = None
+    replaces: str | None = None
+    """The client_order_id of the order whose place it may take, and no other's."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str | None = None
     filled_qty: Decimal = Decimal(0)
     filled_avg_price: Decimal | None = None
+    replaces: str | None = None
+    """A client_order_id."""
 
 
 class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,9 @@ class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
     qty: Decimal
     filled_qty: Decimal = Decimal(0)
     filled_avg_price: Decimal | None = None
+    replaces: str | None = None
+    """The exchange's ids."""
+    replaced_by: str | None = None
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +145,33 @@ def violations(seen: Observation) -> list[Violation]:
 
 
 def one_order_per_intent(seen: Observation) -> Iterator[str]:
+    """Every order belongs to one approval; of those that took one another's place one may live."""
+    yield from _each_approved_once(seen)
+    yield from _each_in_its_place(seen)
+
+
+def _each_in_its_place(seen: Observation) -> Iterator[str]:
+    approved = {
+        client_order_id(seen.account_number, decided.intent_id): decided.replaces
+        for decided in _approvals(seen)
+    }
+    by_id = {order.order_id: order for order in seen.orders}
+    followers = Counter(order.replaces for order in seen.orders if order.replaces)
+    for order in seen.orders:
+        name, before = order.client_order_id, by_id.get(order.replaces or "")
+        wanted, took = approved.get(name), before.client_order_id if before else order.replaces
+        if wanted != took:
+            yield f"{name} took the place of {took}, approved was {wanted}"
+        if before is not None and before.status != "replaced":
+            yield f"{name} took the place of {took}, which is {before.status}: both may live"
+        if followers[order.order_id] > 1:
+            yield f"{followers[order.order_id]} orders took the place of {name}"
+        after = by_id.get(order.replaced_by or "")
+        if (order.status == "replaced") is not (after is not None):
+            yield f"{name} is {order.status}, replaced by {order.replaced_by}"
+
+
+def _each_approved_once(seen: Observation) -> Iterator[str]:
     counts = Counter(order.client_order_id for order in seen.orders)
     for order_id, count in counts.items():
         if count > 1:
@@ -184,7 +218,9 @@ def orders_agree(seen: Observation) -> Iterator[str]:
             if row.order_id is not None or row.filled_qty:
                 yield f"{order_id}: ours {row.state} {row.order_id}, theirs nothing"
             continue
-        mine = (row.order_id, row.broker_status, row.symbol, row.side, row.qty, row.filled_qty)
+        before = theirs.get(row.replaces or "")
+        qty = row.qty - (before.filled_qty if before else 0)  # it took over what was left of it
+        mine = (row.order_id, row.broker_status, row.symbol, row.side, qty, row.filled_qty)
         its = (order.order_id, order.status, order.symbol, order.side, order.qty, order.filled_qty)
         if mine != its:
             yield f"{order_id}: ours {_shown(mine)}, theirs {_shown(its)}"

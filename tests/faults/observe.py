@@ -179,6 +179,7 @@ def decided_of(subject: str, payload: bytes, verify_key: str) -> Decided | None:
                 approved=True,
                 genuine=verify(verify_key, message),
                 expires_at=message.expires_at,
+                replaces=message.intent.replaces,
             )
         case IntentBlocked():
             return Decided(intent_id=message.intent.message_id, approved=False)
@@ -244,4 +245,6 @@ def broker_order(order: dict[str, Any]) -> BrokerOrder:
         qty=Decimal(order["qty"]),
         filled_qty=Decimal(order["filled_qty"]),
         filled_avg_price=None if price is None else Decimal(price),
+        replaces=order["replaces"],
+        replaced_by=order["replaced_by"],
     )

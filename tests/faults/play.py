@@ -117,6 +117,7 @@ def counts_of(seen: Observation) -> dict[str, int]:
         "intents in the stream": len(seen.stored),
         "approved": approved,
         "orders at the exchange": len(seen.orders),
-        "posts": len(seen.sent),
+        "posts and patches": len(seen.sent),
+        "orders replaced": sum(order.status == "replaced" for order in seen.orders),
         **{f"rows {state}": count for state, count in sorted(states.items())},
     }

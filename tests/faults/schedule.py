@@ -89,6 +89,7 @@ accepted without an answer and is sent again meets it.
 BROKER_PLACES: tuple[dict[str, Any], ...] = (
     {"method": "POST", "path": "/v2/orders", "rate": 0.5},
     {"method": "POST", "path": "/v2/orders", "rate": 1, "times": 5},
+    {"method": "PATCH", "path": "/v2/orders/{order_id}", "rate": 0.7},
     {"method": "GET", "path": "/v2/orders:by_client_order_id", "rate": 0.5},
     {"method": "GET", "path": "/v2/orders", "rate": 0.5},
     {"method": "*", "path": "*", "rate": 0.2},

@@ -197,6 +197,7 @@ class Stand:
             "DTE_MAX": "14",
             "MIN_OPEN_INTEREST": "0",
             "MAX_SPREAD_PCT": "100",
+            "REPRICE_SECONDS": "120",
             "CASH_BUFFER": "0",
             "MAX_POSITION_PCT": "100",
             "MAX_TOTAL_PCT": "1000",

@@ -31,6 +31,7 @@ NOON = dt.datetime(2026, 5, 4, 12, tzinfo=dt.UTC)
 END = NOON + dt.timedelta(seconds=45)
 FILLED = client_order_id(ACCOUNT, "intent-1")
 RESTING = client_order_id(ACCOUNT, "intent-2")
+FOLLOWING = client_order_id(ACCOUNT, "intent-5")
 PUT = "KO170512P00042000"
 
 
@@ -96,8 +97,55 @@ def with_(**changes: Any) -> Observation:
     return msgspec.structs.replace(WELL, **changes)
 
 
+REPLACED: dict[str, Any] = {
+    "state": OrderState.REPLACED,
+    "broker_status": "replaced",
+    "revision": 3,
+    "published_revision": 3,
+}
+PART: dict[str, Any] = {"filled_qty": Decimal(1), "filled_avg_price": Decimal("0.50")}
+GONE: dict[str, Any] = {"status": "replaced", "replaced_by": "order-5"}
+FOLLOWED = order(1, status="replaced", replaced_by="order-2")
+FOLLOWER = order(5, replaces="order-2")
+WALKED = (WELL.orders[0], order(2, **GONE), FOLLOWER)
+
+
+def walked(**changes: Any) -> Observation:
+    """The same after the resting order was replaced."""
+    fields: dict[str, Any] = {
+        "acknowledged": WELL.acknowledged | {"intent-5"},
+        "stored": WELL.stored | {"intent-5"},
+        "decisions": (
+            *WELL.decisions,
+            Decided(intent_id="intent-5", approved=True, expires_at=END, replaces=RESTING),
+        ),
+        "rows": (
+            WELL.rows[0],
+            row(2, **REPLACED),
+            row(5, replaces=RESTING),
+        ),
+        "orders": WALKED,
+        "facts": (
+            *WELL.facts,
+            Fact(client_order_id=FOLLOWING, revision=2, status="new", filled_qty=Decimal(0)),
+            Fact(client_order_id=RESTING, revision=3, status="replaced", filled_qty=Decimal(0)),
+        ),
+        "sent": (*WELL.sent, Sent(client_order_id=FOLLOWING, at=NOON)),
+    }
+    return msgspec.structs.replace(WELL, **(fields | changes))
+
+
 def test_a_world_in_which_all_is_well_has_no_violation() -> None:
     assert violations(WELL) == []
+    assert violations(walked()) == []
+
+
+def test_what_the_one_before_filled_in_the_last_moment_is_not_missing() -> None:
+    seen = walked(
+        rows=(WELL.rows[0], row(2, **REPLACED, **PART), row(5, replaces=RESTING)),
+        orders=(WALKED[0], order(2, **GONE, **PART), order(5, replaces="order-2", qty=Decimal(1))),
+    )
+    assert list(CHECKS["orders: database = broker"](seen)) == []
 
 
 PLANTED: dict[str, tuple[str, Callable[[], Observation]]] = {
@@ -116,6 +164,33 @@ PLANTED: dict[str, tuple[str, Callable[[], Observation]]] = {
                 *WELL.orders,
                 order(4, client_order_id=client_order_id(ACCOUNT, "intent-forged")),
             )
+        ),
+    ),
+    "an order that was to take a place and stands beside it": (
+        "at most one order per intent",
+        lambda: walked(orders=(WELL.orders[0], order(2), order(5))),
+    ),
+    "an order in a place it was not approved for": (
+        "at most one order per intent",
+        lambda: with_(orders=(FOLLOWED, order(2, replaces="order-1"))),
+    ),
+    "an order that lives beside the one in its place": (
+        "at most one order per intent",
+        lambda: walked(orders=(WELL.orders[0], order(2), FOLLOWER)),
+    ),
+    "two in one place": (
+        "at most one order per intent",
+        lambda: walked(orders=(*WALKED, order(1, client_order_id="acl-x", replaces="order-2"))),
+    ),
+    "a place that nobody took": (
+        "at most one order per intent",
+        lambda: walked(orders=WALKED[:2]),
+    ),
+    "more than was left of the one before": (
+        "orders: database = broker",
+        lambda: walked(
+            rows=(WELL.rows[0], row(2, **REPLACED, **PART), row(5, replaces=RESTING)),
+            orders=(WALKED[0], order(2, **GONE, **PART), FOLLOWER),
         ),
     ),
     "two verdicts": (

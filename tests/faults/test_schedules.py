@@ -33,3 +33,19 @@ async def test_an_executor_that_is_killed_three_times() -> None:
         assert not outcome.violations, report(list(outcome.violations))
         assert len(play.seen.acknowledged) >= 10
         assert stand.kills["executor"] == 3
+
+
+async def test_patches_whose_answers_are_lost_leave_one_live_order_each() -> None:
+    """Half of them are carried out and not answered, and the executor dies twice meanwhile."""
+    where = {"method": "PATCH", "path": "/v2/orders/{order_id}", "rate": 0.5}
+    actions = (
+        Action(at_seconds=1.0, kind=Kind.BROKER, seconds=7, detail=where | {"kind": "hang_after"}),
+        Action(at_seconds=5.0, kind=Kind.KILL, target="executor"),
+        Action(at_seconds=8.5, kind=Kind.BROKER, seconds=6, detail=where | {"kind": "reset"}),
+        Action(at_seconds=11.0, kind=Kind.KILL, target="executor"),
+    )
+    async with a_stand(services=("market", "risk", "executor")) as stand:
+        play = a_play(stand, 2)
+        outcome = await play.run(Schedule(seed=2, seconds=16, actions=actions), close=True)
+        assert not outcome.violations, report(list(outcome.violations))
+        assert counts_of(play.seen)["orders replaced"] >= 3

@@ -1,5 +1,6 @@
-"""A planner that never rests: many small puts on several stocks, at varied limits, made from the
-snapshots that market publishes, so that risk can hold them against real quotes.
+"""A planner that never rests: many small puts on several stocks, at varied limits, and now and then
+a lower limit for one that rests, made from the snapshots that market publishes, so that risk can
+hold them against real quotes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import (
     OrderIntended,
     OrderType,
+    OrderView,
     PositionIntent,
     Side,
     SnapshotTaken,
@@ -24,11 +26,14 @@ from libs.common.contracts import (
     TimeInForce,
 )
 from libs.common.money import CENT
+from libs.common.order_ids import is_ours
 from libs.common.symbols import Right
 from tests.faults.stand import SYMBOLS, Stand, now
 
 PAUSE_SECONDS = (0.05, 0.35)
 TRIES = 12
+REPLACING_SHARE = 0.5
+"""Of the wishes on a stock on which something of ours rests."""
 TOO_OLD = dt.timedelta(seconds=30)
 
 
@@ -86,7 +91,27 @@ class Planner:
         ):
             return None
         self._wished_in[symbol] = snapshot.tick_id
+        resting = [order for order in snapshot.open_orders if self._may_replace(order)]
+        if resting and self._draw.random() < REPLACING_SHARE:
+            return self._replacement(snapshot, self._draw.choice(resting))
         return self._intent(snapshot)
+
+    def _may_replace(self, order: OrderView) -> bool:
+        """Now and then also one that risk must refuse: it has filled in part."""
+        limit = order.limit_price
+        return is_ours(order.client_order_id) and limit is not None and limit > 2 * CENT
+
+    def _replacement(self, snapshot: SnapshotTaken, order: OrderView) -> OrderIntended:
+        """One grid point lower, or two."""
+        was = order.limit_price or CENT
+        lower = [price for price in (was - CENT, was - 2 * CENT) if price > 0]
+        return self._wish(
+            snapshot,
+            symbol=order.symbol,
+            qty=int(order.qty),
+            limit_price=self._draw.choice(lower),
+            replaces=order.client_order_id,
+        )
 
     async def _snapshot(self, symbol: str) -> SnapshotTaken | None:
         subject = f"market.snapshot.{symbol}"
@@ -113,19 +138,36 @@ class Planner:
         bid, ask = put.bid or 0.0, put.ask or 0.0
         # At the bid it fills soon, at the ask it rests for a while.
         price = self._draw.choice((bid, bid, (bid + ask) / 2, ask))
+        return self._wish(
+            snapshot,
+            symbol=put.symbol,
+            qty=self._draw.choice((1, 1, 2, 3)),
+            limit_price=Decimal(repr(price)).quantize(CENT),
+        )
+
+    def _wish(
+        self,
+        snapshot: SnapshotTaken,
+        *,
+        symbol: str,
+        qty: int,
+        limit_price: Decimal,
+        replaces: str | None = None,
+    ) -> OrderIntended:
         return OrderIntended(
             message_id=f"intent-faults-{self._seed}-{len(self.made) + 1}",
             at=now(),
             tick_id=snapshot.tick_id,
             strategy=Strategy.CASH_SECURED_PUT.value,
             underlying=snapshot.symbol,
-            symbol=put.symbol,
+            symbol=symbol,
             side=Side.SELL,
-            qty=self._draw.choice((1, 1, 2, 3)),
+            qty=qty,
             order_type=OrderType.LIMIT,
             time_in_force=TimeInForce.DAY,
             as_of=snapshot.as_of,
             position_intent=PositionIntent.SELL_TO_OPEN,
-            limit_price=Decimal(repr(price)).quantize(CENT),
+            limit_price=limit_price,
             reason="the harness wants it",
+            replaces=replaces,
         )

@@ -141,6 +141,9 @@ class Broker:
         order: dict[str, Any] = answer.json()
         return order
 
+    def pass_minutes(self, minutes: int) -> None:
+        self._own("POST", "/sim/step", json={"minutes": minutes})
+
     def fill(self, client_order_id: str) -> Decimal:
         """Lets time pass until the market has taken an order; at what price."""
         for _ in range(FILL_MINUTES_MAX):

@@ -31,11 +31,15 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     trail_percent: Decimal | None = None
     reason: str = ""
     details: dict[str, str | int | float | None] = {}
+    replaces: str | None = None
+    """The client_order_id of the working order whose place it takes."""
 
     @property
     def shares_bound(self) -> int:
-        """Shares of the underlying this order would sell or lock behind a short call."""
-        if self.side is not Side.SELL:
+        """Shares of the underlying this order would sell or lock behind a short call, beyond those
+        that the order whose place it takes binds already.
+        """
+        if self.side is not Side.SELL or self.replaces is not None:
             return 0
         option = parse_option_symbol(self.symbol)
         if option is None:

@@ -6,6 +6,8 @@ the account can afford a put is risk's to say, not the planner's.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 
 from libs.common.contracts import (
@@ -20,6 +22,7 @@ from libs.common.money import decimal_of
 from libs.common.settings import PlannerSettings
 from libs.common.symbols import SHARES_PER_CONTRACT, Right, option_root
 from services.planner.selection import Choice, Offer, Search, choose, usable_price
+from services.planner.strategies import walking
 from services.planner.strategies.holdings import Holdings
 from services.planner.strategies.proposals import Proposal, Wish
 
@@ -28,7 +31,9 @@ OPTIONS_LEVEL_MIN = 1
 
 
 def propose(snapshot: SnapshotTaken, settings: PlannerSettings, holdings: Holdings) -> Proposal:
-    """At most one covered-call order (for all uncovered lots) and one put (of one contract)."""
+    """At most one covered-call order (for all uncovered lots) and one put (of one contract), and
+    for each entry that rests too long one that takes its place at a lower limit.
+    """
     why_not = stays_out(snapshot, settings) or _short_stock(holdings)
     if why_not:
         return Proposal(notes=(f"wheel: {why_not}",))
@@ -46,12 +51,13 @@ def propose(snapshot: SnapshotTaken, settings: PlannerSettings, holdings: Holdin
     trailed = snapshot.symbol in settings.trailing_stop.symbols
     calls = _covered_calls(snapshot, search, holdings, trailed=trailed)
     puts = _cash_secured_put(snapshot, search, holdings)
+    walks = walking.propose(snapshot, _searches(search, holdings, trailed=trailed))
     adjusted = [f"wheel: {symbol} is adjusted and left alone" for symbol in holdings.adjusted]
     return Proposal(
-        wishes=calls.wishes + puts.wishes,
+        wishes=walks.wishes + calls.wishes + puts.wishes,
         candidates=calls.candidates + puts.candidates,
         candidates_left_out=calls.candidates_left_out + puts.candidates_left_out,
-        notes=(*calls.notes, *puts.notes, *adjusted),
+        notes=(*walks.notes, *calls.notes, *puts.notes, *adjusted),
     )
 
 
@@ -73,6 +79,24 @@ def _short_stock(holdings: Holdings) -> str:
     return f"{holdings.symbol} is held short ({holdings.shares}): no puts, no calls"
 
 
+def _searches(search: Search, holdings: Holdings, *, trailed: bool) -> dict[Right, Search]:
+    """What a contract must pass to be sold now, by right; calls only on shares that back them."""
+    searches = {Right.PUT: _for_puts(search)}
+    basis = holdings.cost_basis
+    if not trailed and holdings.shares >= SHARES_PER_CONTRACT and _is_price(basis):
+        searches[Right.CALL] = msgspec.structs.replace(search, strike_min=basis)
+    return searches
+
+
+def _for_puts(search: Search) -> Search:
+    least = search.settings.min_annual_yield
+    return msgspec.structs.replace(search, right=Right.PUT, yield_min_pct=least)
+
+
+def _is_price(basis: Decimal | None) -> bool:
+    return basis is not None and basis.is_finite() and basis >= 0
+
+
 def _covered_calls(
     snapshot: SnapshotTaken, search: Search, holdings: Holdings, *, trailed: bool
 ) -> Proposal:
@@ -86,7 +110,7 @@ def _covered_calls(
             notes=(f"covered call: {lots} lots of {search.underlying} go to the trailing stop",)
         )
     basis = holdings.cost_basis
-    if basis is None or not basis.is_finite() or basis < 0:
+    if not _is_price(basis):
         return Proposal(notes=(f"covered call: cost basis {basis} is not a price",))
     choice = choose(snapshot.contracts, msgspec.structs.replace(search, strike_min=basis))
     details: dict[str, str | int | float | None] = {"cost_basis": str(basis)}
@@ -104,7 +128,7 @@ def _cash_secured_put(snapshot: SnapshotTaken, search: Search, holdings: Holding
                 f"orders, at most {rules.max_short_puts_per_symbol}",
             )
         )
-    search = msgspec.structs.replace(search, right=Right.PUT, yield_min_pct=rules.min_annual_yield)
+    search = _for_puts(search)
     choice = choose(snapshot.contracts, search)
     reason = f"{bound} of {rules.max_short_puts_per_symbol} puts sold"
     return _proposal(choice, search, Strategy.CASH_SECURED_PUT, 1, reason, {})

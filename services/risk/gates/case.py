@@ -14,6 +14,7 @@ from libs.common.settings import RiskSettings
 from libs.common.symbols import parse_option_symbol
 from libs.common.trading_state import Standing, lowers_risk
 from services.risk.losses import Mark
+from services.risk.replacing import Target, target_of, without
 from services.risk.reservations import Book, Reservation, stock_value
 from services.risk.tallies import Tallies
 
@@ -58,9 +59,23 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def book(self) -> Book:
-        """Only for gates that are asked when there is a readable portfolio."""
+        """Without the order whose place the intent takes: of the two only one can live. Only for
+        gates that are asked when there is a readable portfolio.
+        """
+        target = self.target
+        return without(self.whole_book, target) if isinstance(target, Target) else self.whole_book
+
+    @property
+    def whole_book(self) -> Book:
         assert self.portfolio is not None  # noqa: S101  # run_gates sees to it
         return Book(portfolio=self.portfolio, reservations=self.reservations)
+
+    @property
+    def target(self) -> Target | str | None:
+        """The order to be replaced, or why it cannot be; None when nothing is to be replaced."""
+        if self.intent.replaces is None:
+            return None
+        return target_of(self.intent, self.whole_book)
 
     @property
     def opens(self) -> bool:

@@ -68,7 +68,8 @@ def check_known_strategy(intent: OrderIntended) -> CheckResult:
 def check_well_formed(intent: OrderIntended) -> CheckResult:
     """Whether symbol, side, type, quantity and prices are what the strategy's form demands."""
     if intent.strategy == Strategy.FLATTEN:
-        return all_of(_flatten_faults(intent), "closes something")
+        faults = ["replaces an order"] if intent.replaces is not None else []
+        return all_of(faults + _flatten_faults(intent), "closes something")
     form = FORMS.get(intent.strategy)
     if form is None:
         return CheckResult(ok=False, reason="no form is known for the strategy")
@@ -82,6 +83,7 @@ def check_well_formed(intent: OrderIntended) -> CheckResult:
             intent.position_intent in form.position_intents
         ),
         f"stop price is {intent.stop_price}": intent.stop_price is None,
+        "replaces an order": intent.replaces is None or form.right is not None,
     }
     wrong = [text for text, is_met in demands.items() if not is_met]
     wrong += _stock_faults(intent) if form.right is None else _option_faults(intent, form.right)

@@ -122,14 +122,27 @@ def check_daily_count(case: Case) -> CheckResult:
 
 
 def check_repeats(case: Case) -> CheckResult:
-    """Knight's fault: the same order over and over."""
+    """Knight's fault: the same order over and over. What takes another's place adds none."""
     intent = case.intent
     if intent.strategy == Strategy.FLATTEN:
         return fine(CLOSES)
+    if intent.replaces is not None:
+        return fine("takes the place of one that was counted")
     kin = (intent.strategy, intent.underlying, intent.side)
     made = case.tallies.repeats_on(case.book.portfolio.session, kin)
     most = case.settings.max_repeats_per_day
     return CheckResult(ok=made < most, reason=f"{made} like it this session, at most {most}")
+
+
+def check_replacement(case: Case) -> CheckResult:
+    """Whether the order that is to be replaced works, is ours and is the same but for its price."""
+    match case.target:
+        case None:
+            return fine("takes no order's place")
+        case str() as why_not:
+            return bad(why_not)
+        case target:
+            return fine(f"in the place of {target.order.client_order_id}")
 
 
 def check_duplicate(intent: OrderIntended, book: Book, *, decided: bool) -> CheckResult:
@@ -139,7 +152,8 @@ def check_duplicate(intent: OrderIntended, book: Book, *, decided: bool) -> Chec
     underlying that the planner cannot have seen (no portfolio up to the intent's own time shows
     its order); for options also an open order with the same symbol and side, whoever placed it.
     A trailing stop that rests and was seen is no duplicate of one for further shares: the shares
-    it holds are not free.
+    it holds are not free. What takes another's place repeats only orders on the same contract; the
+    book is without that other one.
     """
     if decided:
         return CheckResult(ok=False, reason="this intent was decided already")
@@ -155,7 +169,7 @@ def check_duplicate(intent: OrderIntended, book: Book, *, decided: bool) -> Chec
 
 def _repeats(intent: OrderIntended, reservation: Reservation, book: Book) -> bool:
     kin = (reservation.strategy, reservation.underlying) == (intent.strategy, intent.underlying)
-    if intent.strategy == Strategy.FLATTEN:  # its orders on one stock go out together
-        kin = kin and reservation.symbol == intent.symbol
+    if intent.strategy == Strategy.FLATTEN or intent.replaces is not None:
+        kin = kin and reservation.symbol == intent.symbol  # those on one stock go out together
     known_to_planner = book.shows(reservation) and book.portfolio.as_of <= intent.as_of
     return kin and not known_to_planner

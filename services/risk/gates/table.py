@@ -150,6 +150,12 @@ GATES: tuple[Gate, ...] = (
         check=limits.check_repeats,
     ),
     Gate(
+        name="replacement",
+        prevents="Taking the place of an order that is not there, is not ours, is another one, has"
+        " filled or ended, or is being replaced already: two would live.",
+        check=limits.check_replacement,
+    ),
+    Gate(
         name="duplicate",
         prevents="The same wish twice while the first is still on its way.",
         check=lambda case: limits.check_duplicate(case.intent, case.book, decided=case.decided),

@@ -19,6 +19,8 @@ WHAT_WAS_ORDERED = {
     "expires_at",
     "strategy",
     "underlying",
+    "replaces",
+    "rests_since",
     "recorded_at",
 }
 

@@ -41,6 +41,13 @@ def test_an_entry_rests_its_time_and_no_longer() -> None:
     assert not let_go(working(), 1000.0, rest_minutes=0)
 
 
+def test_what_took_anothers_place_rests_since_the_first() -> None:
+    wished_later = put_intent(as_of=MARKET + dt.timedelta(minutes=20), replaces="acl-0")
+    walked = working(wished_later, rests_since=MARKET)
+    assert not let_go(walked, 29.9)
+    assert let_go(walked, 30.0)
+
+
 def test_at_the_close_every_entry_is_let_go() -> None:
     assert let_go(working(), market_open=False)
     assert let_go(working(), market_open=False, rest_minutes=0)
@@ -58,8 +65,9 @@ def test_while_the_brokers_time_is_not_known_nothing_is() -> None:
         working(state=OrderState.UNKNOWN, order_id=None),
         working(state=OrderState.FILLED),
         working(broker_status="pending_cancel"),
+        working(broker_status="pending_replace"),
     ],
-    ids=["a stop", "what closes", "in doubt", "filled", "asked already"],
+    ids=["a stop", "what closes", "in doubt", "filled", "asked already", "being replaced"],
 )
 def test_what_is_left_alone(row: OrderRow) -> None:
     assert not let_go(row, 600.0, market_open=False)

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.money import decimal_of, on_grid, option_tick
-from services.planner.pricing import annual_yield_pct, sell_limit_price, spread_pct
+from services.planner.pricing import (
+    WALK_STEPS,
+    annual_yield_pct,
+    sell_limit_price,
+    spread_pct,
+    walked_limit_price,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +71,65 @@ def test_yield_is_limit_over_strike_scaled_to_a_year() -> None:
 
 def test_spread_is_in_percent_of_the_mid() -> None:
     assert spread_pct(0.95, 1.05) == pytest.approx(10.0)
+
+
+# --- walking from mid to bid ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "bid", "ask", "penny", "next_limit"),
+    [
+        ("1.25", 1.20, 1.30, True, "1.23"),  # a third of five cents, and on to the grid
+        ("1.23", 1.20, 1.30, True, "1.21"),
+        ("1.21", 1.20, 1.30, True, "1.20"),
+        ("1.20", 1.20, 1.30, True, None),  # at the bid there is nothing more to give
+        ("1.25", 1.00, 1.10, True, "1.05"),  # the market fell: to its mid at once
+        ("1.25", 1.30, 1.40, True, None),  # it rose: the bid takes the order as it is
+        ("1.25", 1.20, 1.30, False, "1.20"),  # nickels
+        ("1.25", 1.22, 1.24, False, None),  # no nickel between bid and mid
+        ("3.05", 2.90, 3.20, True, "3.00"),
+        ("3.00", 2.90, 3.20, True, "2.95"),  # cents again below three dollars
+        ("1.206", 1.20, 1.30, True, None),  # less than a grid point is no step
+        ("1.20", 1.10, 1.10, True, "1.10"),  # no way from mid to bid at all
+    ],
+)
+def test_a_step_leads_towards_the_bid(
+    limit: str, bid: float, ask: float, penny: bool, next_limit: str | None
+) -> None:
+    wanted = None if next_limit is None else Decimal(next_limit)
+    assert walked_limit_price(Decimal(limit), bid, ask, penny=penny) == wanted
+
+
+QUOTES = st.tuples(st.floats(0.01, 500), st.floats(0, 50)).map(lambda q: (q[0], q[0] + q[1]))
+
+
+@given(start=QUOTES, quotes=st.lists(QUOTES, max_size=12), penny=st.booleans())
+def test_a_walk_only_goes_down_and_never_through_the_bid(
+    start: tuple[float, float], quotes: list[tuple[float, float]], penny: bool
+) -> None:
+    """Whatever the market does between the steps."""
+    limit = sell_limit_price(*start, penny=penny)
+    for bid, ask in quotes:
+        price = walked_limit_price(limit, bid, ask, penny=penny)
+        if price is None:
+            continue
+        tick = option_tick(price, penny=penny)
+        assert on_grid(price, tick)
+        assert limit - price >= tick
+        assert decimal_of(bid) <= price <= (decimal_of(bid) + decimal_of(ask)) / 2
+        limit = price
+
+
+@given(quote=QUOTES, dearer=st.decimals(0, 20, places=1), penny=st.booleans())
+def test_a_walk_ends_at_the_bid_in_few_steps(
+    quote: tuple[float, float], dearer: Decimal, penny: bool
+) -> None:
+    """While the quote stands still; one step more where it began above the mid."""
+    bid, ask = quote
+    limit: Decimal | None = sell_limit_price(bid, ask, penny=penny) + dearer
+    walked = []
+    while (limit := walked_limit_price(limit, bid, ask, penny=penny)) is not None:
+        walked.append(limit)
+    assert len(walked) <= WALK_STEPS + (1 if dearer else 0)
+    if walked:
+        assert walked[-1] - decimal_of(bid) < option_tick(decimal_of(bid), penny=penny)

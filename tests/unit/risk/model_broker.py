@@ -18,8 +18,9 @@ from libs.common.contracts import (
     PortfolioObserved,
     PositionView,
 )
+from libs.common.order_ids import client_order_id
 from libs.common.symbols import Right, parse_option_symbol
-from tests.unit.risk.books import held, portfolio, resting, told
+from tests.unit.risk.books import ACCOUNT, held, portfolio, resting, told
 
 STOCK_PRICE = 10  # every stock, always: strikes are at or above it
 
@@ -56,10 +57,32 @@ class ModelBroker:
 
     # --- what happens, each with the executor's news of it ---
 
-    def receive(self, approval: IntentApproved) -> OrderChanged:
+    def receive(self, approval: IntentApproved) -> list[OrderChanged]:
+        """One that takes another's place is refused when that one has ended; otherwise it has what
+        that one had not filled.
+        """
         self.approved.remove(approval)
-        self.orders.append(Working(intent=approval.intent))
-        return self._news(approval.intent, "accepted", final=False)
+        intent = approval.intent
+        if intent.replaces is None:
+            self.orders.append(Working(intent=intent))
+            return [self._news(intent, "accepted", final=False)]
+        old = self._target_of(intent)
+        if old is None:
+            return [self._news(intent, "rejected")]
+        self.orders.remove(old)
+        self.orders.append(Working(intent=intent, filled=old.filled))
+        replaced = self._news(old.intent, "replaced", filled=old.filled)
+        return [self._news(intent, "accepted", final=False), replaced]
+
+    def _target_of(self, intent: OrderIntended) -> Working | None:
+        return next(
+            (
+                order
+                for order in self.orders
+                if client_order_id(ACCOUNT, order.intent.message_id) == intent.replaces
+            ),
+            None,
+        )
 
     def refuse(self, approval: IntentApproved, status: str) -> OrderChanged:
         self.approved.remove(approval)
@@ -130,7 +153,11 @@ class ModelBroker:
     def sold(self, *, approved: bool) -> list[tuple[str, int]]:
         """Every symbol and quantity sold and not settled: held, resting and (if asked) approved."""
         orders = [(order.intent.symbol, order.open_qty) for order in self.orders]
-        coming = [(a.intent.symbol, a.intent.qty) for a in self.approved if approved]
+        coming = [
+            (a.intent.symbol, a.intent.qty)
+            for a in self.approved
+            if approved and a.intent.replaces is None
+        ]  # what takes another's place adds nothing to that other
         return [*self.short.items(), *orders, *coming]
 
     def put_collateral(self, name: str | None = None, *, approved: bool) -> Decimal:

@@ -240,6 +240,15 @@ def test_signed_bytes_are_the_same_in_every_zone() -> None:
     assert signable_bytes(UNSIGNED).startswith(b"alpaclaudia/approval/2\n{")
 
 
+def test_what_was_signed_before_orders_could_replace_others_still_holds() -> None:
+    assert b"replaces" not in signable_bytes(UNSIGNED)
+    intent = msgspec.structs.replace(UNSIGNED.intent, replaces="acl-1")
+    signed = sign(KEYS.private, msgspec.structs.replace(UNSIGNED, intent=intent))
+    assert b'"replaces":"acl-1"' in signable_bytes(signed)
+    assert verify(KEYS.public, signed)
+    assert not verify(KEYS.public, msgspec.structs.replace(signed, intent=UNSIGNED.intent))
+
+
 def test_a_key_pair_does_not_print_its_private_half() -> None:
     assert KEYS.private not in repr(KEYS)
     assert KEYS.private not in str(KEYS)

@@ -8,14 +8,16 @@ from typing import Any
 
 import hypothesis.strategies as st
 import msgspec
+from hypothesis import event
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from libs.common.contracts import IntentApproved, IntentBlocked, OrderChanged, PortfolioObserved
+from libs.common.order_ids import client_order_id
 from libs.common.symbols import Right, parse_option_symbol
 from services.risk.state import RiskState
-from tests.unit.risk.books import SETTINGS, ask, broker_time, covered_call, csp, stop
-from tests.unit.risk.model_broker import STOCK_PRICE, ModelBroker, Pass
+from tests.unit.risk.books import ACCOUNT, SETTINGS, ask, broker_time, covered_call, csp, stop
+from tests.unit.risk.model_broker import STOCK_PRICE, ModelBroker, Pass, Working
 
 NAMES = ("AA", "BB", "CC")
 RULES = msgspec.structs.replace(
@@ -29,6 +31,10 @@ RULES = msgspec.structs.replace(
     reduce_drawdown_pct=0.0,
 )
 EQUITY = 16_000
+
+
+def is_entry(order: Working) -> bool:
+    return parse_option_symbol(order.intent.symbol) is not None
 
 
 class Trading(RuleBasedStateMachine):
@@ -75,6 +81,31 @@ class Trading(RuleBasedStateMachine):
         if isinstance(message, IntentApproved):
             self.broker.approved.append(message)
 
+    @precondition(lambda self: any(map(is_entry, self.broker.orders)))
+    @rule(data=st.data(), seen=st.booleans(), tells_buying_power=st.booleans())
+    def walk(self, data: st.DataObject, seen: bool, tells_buying_power: bool) -> None:
+        """A wish for the place of one that works, most often as a new look shows it."""
+        old = data.draw(st.sampled_from([*filter(is_entry, self.broker.orders)])).intent
+        if seen:
+            self.reading = None
+            for _ in range(3):
+                self.go_on_reading(tells_buying_power)
+            while self.looks:
+                self.hear_portfolio()
+        self.wished += 1
+        as_of = self.state.portfolio.as_of if self.state.portfolio else broker_time(0)
+        wish = msgspec.structs.replace(
+            old,
+            message_id=f"w{self.wished}",
+            as_of=as_of,
+            replaces=client_order_id(ACCOUNT, old.message_id),
+        )
+        message = ask(self.state, wish, RULES)
+        self.decisions.append(message)
+        if isinstance(message, IntentApproved):
+            event("replacement approved")
+            self.broker.approved.append(message)
+
     # --- what happens at the broker ---
 
     @precondition(lambda self: self.broker.approved)
@@ -82,7 +113,8 @@ class Trading(RuleBasedStateMachine):
     def arrive(self, data: st.DataObject) -> None:
         self._tick()
         approval = data.draw(st.sampled_from(self.broker.approved))
-        self._tell(self.broker.receive(approval))
+        for changed in self.broker.receive(approval):
+            self._tell(changed)
 
     @precondition(lambda self: self.broker.approved)
     @rule(data=st.data(), status=st.sampled_from(["rejected", "expired", "error", "dry_run"]))
@@ -218,3 +250,36 @@ def test_the_model_can_trade() -> None:
     trading.cash_is_never_overspent()
     trading.no_share_is_promised_twice()
     trading.teardown()
+
+
+def test_the_model_can_walk() -> None:
+    """The same for orders that take another's place, on an account with nothing to spare."""
+    trading = Trading()
+    trading.open(cash=2500, a=0, b=100)
+    trading_sees(trading)
+    trading.wish("CC", "put", strike=20, qty=1, shares=1, seen=True)
+    trading.wish("BB", "call", strike=20, qty=1, shares=1, seen=True)
+    for approval in [*trading.broker.approved]:
+        trading.broker.receive(approval)
+    trading_sees(trading)
+    for order in [*trading.broker.orders]:
+        name = client_order_id(ACCOUNT, order.intent.message_id)
+        as_of = trading.state.portfolio.as_of if trading.state.portfolio else None
+        wish = msgspec.structs.replace(
+            order.intent, message_id=f"r-{name}", as_of=as_of, replaces=name
+        )
+        message = ask(trading.state, wish, RULES)
+        assert isinstance(message, IntentApproved), message.reason
+        trading.broker.approved.append(message)
+        said = [changed.status for changed in trading.broker.receive(message)]
+        assert said == ["accepted", "replaced"]
+    assert len(trading.broker.orders) == 2
+    trading.cash_is_never_overspent()
+    trading.no_share_is_promised_twice()
+
+
+def trading_sees(trading: Trading) -> None:
+    trading.broker.now += 1
+    for _ in range(3):
+        trading.go_on_reading(tells_buying_power=True)
+    trading.hear_portfolio()

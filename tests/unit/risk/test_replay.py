@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import hypothesis.strategies as st
 import msgspec
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -19,10 +19,12 @@ from libs.common.contracts import (
     OrderIntended,
     PortfolioObserved,
 )
+from libs.common.order_ids import client_order_id
 from libs.common.symbols import Right
 from services.risk.losses import Mark
 from services.risk.state import RiskState
 from tests.unit.risk.books import (
+    ACCOUNT,
     QUOTE,
     SETTINGS,
     ask,
@@ -91,6 +93,26 @@ class Streams(RuleBasedStateMachine):
         decision = ask(self.live, intent, ROOMY, sight=quote)
         self.decisions.append(decision)
         if isinstance(decision, IntentApproved):
+            self.working[label] = intent
+
+    @precondition(lambda self: self.working)
+    @rule(data=st.data(), shown=st.booleans())
+    def walk(self, data: st.DataObject, shown: bool) -> None:
+        """One in the place of another, most often one that the portfolio shows; which of the two
+        ends first, and as what, is left to `end`.
+        """
+        if shown:
+            self.look(set(range(6)), 0)
+        old = self.working[data.draw(st.sampled_from(sorted(self.working)))]
+        as_of = broker_time(self._tick())
+        label = f"w{len(self.decisions)}"
+        intent = msgspec.structs.replace(
+            old, message_id=label, as_of=as_of, replaces=client_order_id(ACCOUNT, old.message_id)
+        )
+        decision = ask(self.live, intent, ROOMY, sight=msgspec.structs.replace(QUOTE, as_of=as_of))
+        self.decisions.append(decision)
+        if isinstance(decision, IntentApproved):
+            event("replaced")
             self.working[label] = intent
 
     @precondition(lambda self: self.working)
