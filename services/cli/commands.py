@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from services.cli import exchange
-from services.cli.options import JsonFlag, fail
+from services.cli.options import JsonFlag, fail, report_line
 
 
 def process_began_seconds() -> float:
@@ -220,7 +220,29 @@ def provision(
     )
     with clear_errors():
         made = asyncio.run(provision_bus()) if out is None else write_bus_files(out, place)
-    typer.echo(f"made: {', '.join(made)}" if made else "everything was there already")
+    report_line(f"made: {', '.join(made)}" if made else "everything was there already")
+
+
+@app.command("hand-out")
+def hand_out(
+    out: Annotated[Path, typer.Option(help="A folder with one for each that holds secrets.")],
+    given: Annotated[
+        Path, typer.Option(help="The folder of what only you can give: Alpaca's keys, a webhook.")
+    ] = Path("/run/secrets"),
+    owner: Annotated[int | None, typer.Option(help="The user id that may read them.")] = None,
+) -> None:
+    """Every process's secrets into a folder of its own; makes those that can be made. For
+    compose.yaml, where each folder is a volume that one container mounts.
+
+    Running it again changes nothing but what was given anew.
+    """
+    from libs.common.runtime import settings_from
+    from services.cli.secret_files import hand_out as hand_out_all
+
+    with clear_errors():
+        env = settings_from(os.environ).settings.alpaca.env
+        made = hand_out_all(out, given, env, owner=owner)
+    report_line(f"handed out: {', '.join(made)}" if made else "everything was there already")
 
 
 @app.command()
@@ -234,7 +256,7 @@ def migrate(
     from services.cli.operate import migrate_database
 
     with clear_errors():
-        typer.echo(f"the database is at revision {migrate_database(logins)}")
+        report_line(f"the database is at revision {migrate_database(logins)}")
 
 
 @app.command()

@@ -1,0 +1,46 @@
+# One image for every process; compose.yaml says which of them a container is.
+FROM python:3.13-slim AS builder
+# Unset on most machines. Where packages come through a mirror: --build-arg PIP_INDEX_URL=…
+ARG PIP_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+COPY deploy/image/lean.py pyproject.toml constraints.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /tools \
+ && /tools/bin/python lean.py build-requirements > build.txt \
+ && /tools/bin/python -m pip install -q -r build.txt
+
+# What the program stands on changes seldom: a layer of its own, which a change of source leaves be.
+FROM builder AS dependencies
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /opt/alpaclaudia \
+ && python lean.py requirements > requirements.txt \
+ && /tools/bin/python -m pip --python /opt/alpaclaudia/bin/python \
+        install -q --no-compile -c constraints.txt -r requirements.txt \
+ && python lean.py strip /opt/alpaclaudia \
+ && python -m compileall -q -j 0 /opt/alpaclaudia/lib
+
+FROM builder AS program
+COPY README.md ./
+COPY libs libs
+COPY services services
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /tools/bin/python -m pip wheel -q --no-deps --no-build-isolation -w /wheels . \
+ && python -m venv --without-pip /opt/alpaclaudia \
+ && /tools/bin/python -m pip --python /opt/alpaclaudia/bin/python \
+        install -q --no-deps --no-index /wheels/*.whl \
+ && rm -f /opt/alpaclaudia/bin/python* /opt/alpaclaudia/bin/[Aa]ctivate*
+
+FROM python:3.13-slim
+# Numbers, so that whoever runs it need not know the name; no shell, no home, no password.
+RUN echo 'alpaclaudia:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
+ && echo 'alpaclaudia:x:10001:' >> /etc/group
+COPY --from=dependencies /opt/alpaclaudia /opt/alpaclaudia
+COPY --from=program /opt/alpaclaudia /opt/alpaclaudia
+ENV PATH=/opt/alpaclaudia/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 \
+    ALPACLAUDIA_ENV_FILE= LOG_FORMAT=json
+USER 10001:10001
+WORKDIR /tmp
+ENTRYPOINT ["alpaclaudia"]
+CMD ["--help"]
