@@ -2,17 +2,17 @@
 FROM python:3.13-slim AS builder
 # Unset on most machines. Where packages come through a mirror: --build-arg PIP_INDEX_URL=…
 ARG PIP_INDEX_URL
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CACHE_DIR=/var/cache/pip
 WORKDIR /build
 COPY deploy/image/lean.py pyproject.toml constraints.txt ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /tools \
  && /tools/bin/python lean.py build-requirements > build.txt \
  && /tools/bin/python -m pip install -q -r build.txt
 
 # What the program stands on changes seldom: a layer of its own, which a change of source leaves be.
 FROM builder AS dependencies
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv --without-pip /opt/alpaclaudia \
  && python lean.py requirements > requirements.txt \
  && /tools/bin/python -m pip --python /opt/alpaclaudia/bin/python \
@@ -24,7 +24,7 @@ FROM builder AS program
 COPY README.md ./
 COPY libs libs
 COPY services services
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     /tools/bin/python -m pip wheel -q --no-deps --no-build-isolation -w /wheels . \
  && python -m venv --without-pip /opt/alpaclaudia \
  && /tools/bin/python -m pip --python /opt/alpaclaudia/bin/python \

@@ -237,7 +237,9 @@ class Bus:
 
     async def append(self, message: Message, pattern: str, after: int) -> int:
         """Stores the message only after a certain one; see bus_logs.append."""
-        return await bus_logs.append(self.jetstream, message, pattern, after)
+        sequence = await bus_logs.append(self.jetstream, message, pattern, after)
+        tell(message)
+        return sequence
 
     # --- reading -------------------------------------------------------------------------------
 

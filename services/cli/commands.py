@@ -18,7 +18,8 @@ from typing import Annotated
 
 import typer
 
-from services.cli import exchange
+from libs.common.beat_file import BEAT_FILE
+from services.cli import containers, exchange
 from services.cli.options import JsonFlag, fail, report_line
 
 
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(exchange.app)
+app.command("hand-out")(containers.hand_out)
 
 
 class Service(StrEnum):
@@ -223,28 +225,6 @@ def provision(
     report_line(f"made: {', '.join(made)}" if made else "everything was there already")
 
 
-@app.command("hand-out")
-def hand_out(
-    out: Annotated[Path, typer.Option(help="A folder with one for each that holds secrets.")],
-    given: Annotated[
-        Path, typer.Option(help="The folder of what only you can give: Alpaca's keys, a webhook.")
-    ] = Path("/run/secrets"),
-    owner: Annotated[int | None, typer.Option(help="The user id that may read them.")] = None,
-) -> None:
-    """Every process's secrets into a folder of its own; makes those that can be made. For
-    compose.yaml, where each folder is a volume that one container mounts.
-
-    Running it again changes nothing but what was given anew.
-    """
-    from libs.common.runtime import settings_from
-    from services.cli.secret_files import hand_out as hand_out_all
-
-    with clear_errors():
-        env = settings_from(os.environ).settings.alpaca.env
-        made = hand_out_all(out, given, env, owner=owner)
-    report_line(f"handed out: {', '.join(made)}" if made else "everything was there already")
-
-
 @app.command()
 def migrate(
     logins: Annotated[
@@ -344,6 +324,8 @@ def status(as_json: JsonFlag = False) -> None:
     """What runs, the account, and what is open."""
     from services.cli.operate import show_status
 
+    if os.environ.get(BEAT_FILE):
+        raise typer.Exit(containers.show_own(Path(os.environ[BEAT_FILE]), as_json=as_json))
     with clear_errors():
         raise typer.Exit(asyncio.run(show_status(as_json=as_json)))
 

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from libs.common.beat_file import BEAT_FILE, read_beat
 from libs.common.bus import Bus
 from libs.common.bus_accounts import OPERATOR
 from libs.common.codec import UndecodableError, decode_message
@@ -231,8 +230,6 @@ class SystemStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 async def show_status(*, as_json: bool) -> int:
     """Status 0 when every service is ready."""
-    if os.environ.get(BEAT_FILE):
-        return _show_own(Path(os.environ[BEAT_FILE]), as_json=as_json)
     settings = loaded_settings(os.environ).settings
     async with open_bus(settings) as bus:
         system = await _system_status(bus, settings)
@@ -241,19 +238,6 @@ async def show_status(*, as_json: bool) -> int:
     else:
         _print_status(system)
     return 0 if system.healthy else 1
-
-
-def _show_own(path: Path, *, as_json: bool) -> int:
-    """Beside one service: what it last said. Its key to the bus hears of no other."""
-    beat, trouble = read_beat(path)
-    if as_json:
-        sys.stdout.write(encode_line({**beat, "trouble": trouble}) + "\n")
-        return 0 if trouble is None else 1
-    name = beat.get("service", "this service")
-    counters = "  ".join(f"{what} {n}" for what, n in sorted(beat.get("counters", {}).items()))
-    print(f"{name}: {trouble or beat.get('state', 'ready')}  {counters}")
-    print("the whole system: docker compose exec operator alpaclaudia status")
-    return 0 if trouble is None else 1
 
 
 async def _system_status(bus: Bus, settings: Settings) -> SystemStatus:

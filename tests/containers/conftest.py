@@ -1,0 +1,42 @@
+"""One image and one stack for all tests here: bringing them up is what takes the time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.containers import engine
+from tests.containers.engine import IMAGE, Stack
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """Built from this tree."""
+    trouble = engine.trouble()
+    if trouble:
+        pytest.skip(trouble)
+    mirror = ("--build-arg", "PIP_INDEX_URL") if "PIP_INDEX_URL" in os.environ else ()
+    engine.docker("build", "-q", *mirror, "-t", IMAGE, ".")
+    return IMAGE
+
+
+@pytest.fixture(scope="session")
+def session_stack(image: str) -> Iterator[Stack]:
+    made = Stack(
+        project=f"alpaclaudia-tests-{os.getpid()}",
+        environ={"ALPACLAUDIA_IMAGE": image, "ALPACA_ENV": "sim", "ALPACA_CLOCK_SPEED": "7800"},
+    )
+    try:
+        made.up()
+        yield made
+    finally:
+        made.compose("down", "-v", "--remove-orphans", "--timeout", "8")
+
+
+@pytest.fixture
+def stack(session_stack: Stack) -> Iterator[Stack]:
+    """The stack as compose.yaml has it, whatever a test before made of it."""
+    yield session_stack
+    session_stack.up()
