@@ -12,8 +12,12 @@ DEMO_FLAGS ?=
 FAULTS_FLAGS ?=
 SOAK_FLAGS ?=
 
+# What speaks to the servers most; the rest runs on them with PYTEST --servers=containers too.
+ON_CONTAINERS := $(addprefix tests/integration/test_,bus.py bus_attacks.py database.py database_roles.py \
+	executor.py fencing.py outbox.py risk_rebuilds.py trading_state.py)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test faults soak check bench format clean
+.PHONY: help setup setup-dev demo test test-containers faults soak check bench format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,6 +49,9 @@ demo: $(STAMP)  ## the whole loop on this machine against the simulated exchange
 
 test: $(DEV_STAMP)  ## unit and integration tests
 	@$(BIN)/python -m pytest
+
+test-containers: $(DEV_STAMP)  ## bus, books and executor once more, on containers of NATS and Postgres
+	@TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest --servers=containers $(ON_CONTAINERS)
 
 faults: $(DEV_STAMP)  ## 1,000 intents under 200 kills and every other fault (20 minutes)
 	@$(BIN)/python -m tests.faults $(FAULTS_FLAGS)

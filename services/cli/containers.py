@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from libs.common.beat_file import read_beat
+from libs.common.beat_file import READY, read_beat
 from services.cli.options import report_line
 
 
@@ -40,7 +40,7 @@ def show_own(path: Path, *, as_json: bool) -> int:
     """Beside one service: what it last said. Its key to the bus hears of no other."""
     beat, trouble = read_beat(path)
     if as_json:
-        sys.stdout.write(json.dumps({**beat, "trouble": trouble}) + "\n")
+        sys.stdout.write(json.dumps({"state": READY[0], **beat, "trouble": trouble}) + "\n")
         return 0 if trouble is None else 1
     name = beat.get("service", "this service")
     counters = "  ".join(f"{what} {n}" for what, n in sorted(beat.get("counters", {}).items()))
