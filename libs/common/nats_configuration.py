@@ -28,8 +28,6 @@ class ServerPlace(msgspec.Struct, frozen=True, kw_only=True):
     certificate_file: str | None = None
     """With both, the server speaks TLS only."""
     key_file: str | None = None
-    monitor: str | None = None
-    """host:port of its own page of health, for a container's health check."""
 
 
 def render(place: ServerPlace, public_keys: Mapping[str, str]) -> str:
@@ -60,7 +58,6 @@ def _server(place: ServerPlace) -> list[str]:
         f"listen: {_text(place.listen)}",
         *([f"http: {_text(place.monitor)}"] if place.monitor else []),
         "server_name: alpaclaudia",
-        *([f"http: {_text(place.monitor)}"] if place.monitor is not None else []),
         f"max_payload: {MAX_PAYLOAD_BYTES}",
         "max_pending: 64MB",
         'write_deadline: "5s"',

@@ -11,7 +11,6 @@ import pytest
 from tests.containers import engine
 from tests.containers.engine import IMAGE, Stack
 
-
 FOLDER = Path(__file__).parent
 SECONDS_MAX = 600
 """Of one test: the first builds the image and brings the stack up."""
