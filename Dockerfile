@@ -1,27 +1,33 @@
 # One image for every process; compose.yaml says which of them a container is.
+FROM python:3.13-slim AS wanted
+WORKDIR /build
+COPY deploy/image/lean.py pyproject.toml ./
+RUN python lean.py requirements > requirements.txt \
+ && python lean.py build-requirements > build-requirements.txt
+
 FROM python:3.13-slim AS builder
 # Unset on most machines. Where packages come through a mirror: --build-arg PIP_INDEX_URL=…
 ARG PIP_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CACHE_DIR=/var/cache/pip
 WORKDIR /build
-COPY deploy/image/lean.py pyproject.toml constraints.txt ./
+COPY --from=wanted /build/build-requirements.txt ./
 RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /tools \
- && /tools/bin/python lean.py build-requirements > build.txt \
- && /tools/bin/python -m pip install -q -r build.txt
+ && /tools/bin/python -m pip install -q -r build-requirements.txt
 
 # What the program stands on changes seldom: a layer of its own, which a change of source leaves be.
 FROM builder AS dependencies
+COPY --from=wanted /build/requirements.txt ./
+COPY deploy/image/lean.py constraints.txt ./
 RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv --without-pip /opt/alpaclaudia \
- && python lean.py requirements > requirements.txt \
  && /tools/bin/python -m pip --python /opt/alpaclaudia/bin/python \
         install -q --no-compile -c constraints.txt -r requirements.txt \
  && python lean.py strip /opt/alpaclaudia \
  && python -m compileall -q -j 0 /opt/alpaclaudia/lib
 
 FROM builder AS program
-COPY README.md ./
+COPY pyproject.toml README.md ./
 COPY libs libs
 COPY services services
 RUN --mount=type=cache,target=/var/cache/pip \

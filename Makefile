@@ -12,9 +12,8 @@ DEMO_FLAGS ?=
 FAULTS_FLAGS ?=
 SOAK_FLAGS ?=
 
-# What speaks to the servers most; the rest runs on them with PYTEST --servers=containers too.
-ON_CONTAINERS := $(addprefix tests/integration/test_,bus.py bus_attacks.py database.py database_roles.py \
-	executor.py fencing.py outbox.py risk_rebuilds.py trading_state.py)
+# What speaks to the servers most; any of the suite runs on them with `pytest --servers=containers`.
+ON_CONTAINERS := $(patsubst %,tests/integration/test_%.py,bus database database_roles executor fencing)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-containers faults soak check bench format clean

@@ -16,8 +16,9 @@ NEEDED = {"numpy/testing", "scipy/_lib/array_api_compat"}
 """Folders of such a name that the packages import themselves."""
 
 
-def requirements(section: dict[str, list[str]], key: str) -> str:
-    return "\n".join(section[key])
+def requirements(section: str, key: str) -> str:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    return "\n".join(project[section][key])
 
 
 def strip(venv: Path) -> None:
@@ -32,12 +33,11 @@ def strip(venv: Path) -> None:
 
 
 def main() -> None:
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     match sys.argv[1:]:
         case ["requirements"]:
-            print(requirements(project["project"], "dependencies"))
+            print(requirements("project", "dependencies"))
         case ["build-requirements"]:
-            print(requirements(project["build-system"], "requires"))
+            print(requirements("build-system", "requires"))
         case ["strip", venv]:
             strip(Path(venv))
         case _:
