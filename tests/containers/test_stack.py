@@ -201,6 +201,15 @@ def test_status_of_all_and_of_one(session_stack: Stack) -> None:
     assert "ready" in session_stack.alpaclaudia("status", service="market")
 
 
+@pytest.mark.parametrize("service", [*SERVICES, *ONE_SHOTS, "exchange", "operator"])
+def test_what_is_logged_is_json_line_by_line(session_stack: Stack, service: str) -> None:
+    lines = session_stack.lines(service)
+    assert all(isinstance(line, dict) for line in lines)
+    assert lines or service in ("operator", "reporter"), "those two may have had nothing to say"
+    if service != "operator":  # which prints the alerts themselves
+        assert all({"at", "level", "service", "text"} <= set(line) for line in lines)
+
+
 def test_one_id_leads_through_the_logs_from_snapshot_to_fill(session_stack: Stack) -> None:
     def filled() -> list[str]:
         return [
