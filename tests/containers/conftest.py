@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers import engine
-from tests.containers.engine import IMAGE, Stack
+from tests.containers.engine import Stack
 
 FOLDER = Path(__file__).parent
 SECONDS_MAX = 600
@@ -24,14 +24,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    """Built from this tree."""
+def image() -> Iterator[str]:
+    """Built from this tree, under a name of this run's."""
     trouble = engine.trouble()
     if trouble:
         pytest.skip(trouble)
     mirror = ("--build-arg", "PIP_INDEX_URL") if "PIP_INDEX_URL" in os.environ else ()
-    engine.docker("build", "-q", *mirror, "-t", IMAGE, ".")
-    return IMAGE
+    name = f"alpaclaudia:tests-{os.getpid()}"
+    engine.docker("build", "-q", *mirror, "-t", name, ".")
+    yield name
+    engine.docker("image", "rm", "-f", name)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "alpaclaudia:latest"
 SERVICES = ("market", "planner", "risk", "executor", "reporter")
 SERVERS = ("nats", "postgres", "exchange")
 ONE_SHOTS = ("secrets", "provision", "migrate")

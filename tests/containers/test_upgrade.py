@@ -16,7 +16,7 @@ IN_FLIGHT = f"select client_order_id from {WORKING}"  # noqa: S608  # both are w
 @pytest.fixture
 def newer(image: str) -> Iterator[str]:
     """The same program as another image."""
-    name = "alpaclaudia:next"
+    name = f"{image}-next"
     docker("build", "-q", "-t", name, "--build-arg", f"BASE={image}", "tests/containers/newer")
     yield name
     docker("image", "rm", "-f", name)
