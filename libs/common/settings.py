@@ -27,6 +27,7 @@ class Secret(str):
 class BotSettings(msgspec.Struct, frozen=True, kw_only=True):
     mode: BotMode = BotMode.DRY
     log_level: str = "INFO"
+    log_format: str = "text"
 
 
 class AlpacaSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,8 @@ class Entry(msgspec.Struct, frozen=True):
     parser: Parser
     explanation: str
     secret: bool = False
+    from_file: bool = False
+    """Whether `…_FILE` may name a file that holds it, as for every secret."""
     default_note: str = ""
     """Said instead of the struct's default where that depends on another variable."""
     notice: Callable[[str], str | None] | None = None
@@ -31,7 +33,11 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def variables(self) -> tuple[str, ...]:
         """The names that set it: a secret's may also be read from a file."""
-        return (self.variable, f"{self.variable}_FILE") if self.secret else (self.variable,)
+        return (self.variable, f"{self.variable}_FILE") if self.filed else (self.variable,)
+
+    @property
+    def filed(self) -> bool:
+        return self.secret or self.from_file
 
 
 def value_at(settings: Settings, path: str) -> object:

@@ -31,7 +31,8 @@ def _comment(text: str) -> list[str]:
 
 def _allowed(entry: Entry) -> str:
     default = f" Default: {entry.default_note}." if entry.default_note else ""
-    also = f" Secret; or set {entry.variable}_FILE." if entry.secret else ""
+    also = f" Or set {entry.variable}_FILE." if entry.from_file else ""
+    also = f" Secret; or set {entry.variable}_FILE." if entry.secret else also
     return f"Allowed: {entry.parser.allowed}.{default}{also}"
 
 
@@ -57,7 +58,8 @@ def _markdown_row(entry: Entry) -> str:
     default = entry.default_note or (
         f"`{text_of(entry.default)}`" if text_of(entry.default) else ""
     )
-    secret = " Secret." if entry.secret else ""
+    secret = f" Or `{entry.variable}_FILE`." if entry.from_file else ""
+    secret = " Secret." if entry.secret else secret
     cells = (f"`{entry.variable}`", default, entry.parser.allowed, entry.explanation + secret)
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 

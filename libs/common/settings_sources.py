@@ -175,7 +175,7 @@ def _read_entry(entry: Entry, given: Mapping[str, _Given], cwd: Path, reading: _
     """Adds the entry's value and origin, or its error."""
     reading.origins[entry.variable] = Origin(DEFAULT)
     found = given.get(entry.variable)
-    if entry.secret and f"{entry.variable}_FILE" in given:
+    if entry.filed and f"{entry.variable}_FILE" in given:
         found = _read_secret_file(entry, given, cwd, reading)
     if found is None:
         return

@@ -71,6 +71,14 @@ TABLE: tuple[Entry, ...] = (
         "How much the services write to their logs.",
     ),
     Entry(
+        _MODE,
+        "LOG_FORMAT",
+        "bot.log_format",
+        form.word("text", "json"),
+        "text is for people. json writes one object a line, and a line for each message published, "
+        "with one correlation_id from a snapshot to its orders' fills.",
+    ),
+    Entry(
         _ALPACA,
         "ALPACA_ENV",
         "alpaca.env",
@@ -275,6 +283,7 @@ TABLE: tuple[Entry, ...] = (
         "executor.verify_key",
         form.ed25519_key(secret=False),
         "The public half of RISK_SIGNING_KEY: the executor sends only what it verifies.",
+        from_file=True,
     ),
     Entry(
         _EXECUTOR,

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 
 from libs.common.bus import Bus, BusError
@@ -28,7 +29,8 @@ log = logging.getLogger("alpaclaudia")
 class Vitals:
     def __init__(self, service: str) -> None:
         self.service = service
-        self.instance = str(os.getpid())
+        # In containers every process has the same number.
+        self.instance = f"{socket.gethostname()}-{os.getpid()}"
         self.state = "connecting"
         self.rereading = ""
         """Why it is ready by its state and yet has to catch up first, or nothing."""

@@ -18,8 +18,9 @@ from typing import Annotated
 
 import typer
 
-from services.cli import exchange
-from services.cli.options import JsonFlag, fail
+from libs.common.beat_file import BEAT_FILE
+from services.cli import containers, exchange
+from services.cli.options import JsonFlag, fail, report_line
 
 
 def process_began_seconds() -> float:
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(exchange.app)
+app.command("hand-out")(containers.hand_out)
 
 
 class Service(StrEnum):
@@ -220,7 +222,7 @@ def provision(
     )
     with clear_errors():
         made = asyncio.run(provision_bus()) if out is None else write_bus_files(out, place)
-    typer.echo(f"made: {', '.join(made)}" if made else "everything was there already")
+    report_line(f"made: {', '.join(made)}" if made else "everything was there already")
 
 
 @app.command()
@@ -234,7 +236,7 @@ def migrate(
     from services.cli.operate import migrate_database
 
     with clear_errors():
-        typer.echo(f"the database is at revision {migrate_database(logins)}")
+        report_line(f"the database is at revision {migrate_database(logins)}")
 
 
 @app.command()
@@ -322,6 +324,8 @@ def status(as_json: JsonFlag = False) -> None:
     """What runs, the account, and what is open."""
     from services.cli.operate import show_status
 
+    if os.environ.get(BEAT_FILE):
+        raise typer.Exit(containers.show_own(Path(os.environ[BEAT_FILE]), as_json=as_json))
     with clear_errors():
         raise typer.Exit(asyncio.run(show_status(as_json=as_json)))
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import sys
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
+
+from libs.common.log_lines import json_line
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON line for scripts.")]
 
@@ -25,8 +28,24 @@ class OptionError(Exception):
 
 def fail(text: str, status: int = 1) -> typer.Exit:
     """Says what went wrong on stderr; raise what this returns."""
-    sys.stderr.write(f"alpaclaudia: {text}\n")
+    if logs_are_json() and not sys.stderr.isatty():
+        sys.stderr.write(json_line(utc_now(), "cli", text, level="error") + "\n")
+    else:
+        sys.stderr.write(f"alpaclaudia: {text}\n")
     return typer.Exit(status)
+
+
+def report_line(text: str) -> None:
+    """What a command that runs once did: on stdout, in the form the logs have."""
+    typer.echo(json_line(utc_now(), "cli", text) if logs_are_json() else text)
+
+
+def logs_are_json() -> bool:
+    return os.environ.get("LOG_FORMAT") == "json"
+
+
+def utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 def whole(option: str, text: str, least: int, most: int, remedy: str = "") -> int:

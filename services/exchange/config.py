@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 from decimal import Decimal
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from services.exchange.stream_limits import StreamLimits
 from services.exchange.terms import Terms
 
 CONFIG_VARIABLE = "EXCHANGE_CONFIG"
+KEYS_VARIABLE = "EXCHANGE_KEYS_FILE"
 CLOSES_FILE = "stock_closes_1990_2022.csv.gz"
 CASH_MAX = Decimal(10**12)
 # Of what an account begins with; beyond, its worth would have more digits than Decimal keeps.
@@ -90,13 +92,23 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return [first, *self.accounts]
 
 
-def read_config(text: str | None) -> ExchangeConfig:
-    """From the JSON of the environment variable; raises ExchangeError."""
+def read_config(text: str | None, keys_file: str | None = None) -> ExchangeConfig:
+    """From the JSON of the environment variable; `keys_file` holds more of it, which is to be in
+    nobody's environment. Raises ExchangeError.
+    """
     if not text:
         raise ExchangeError(f"{CONFIG_VARIABLE} is not set: it holds the configuration as JSON")
     try:
-        return msgspec.json.decode(text, type=ExchangeConfig)
-    except msgspec.DecodeError as error:
+        if not keys_file:
+            return msgspec.json.decode(text, type=ExchangeConfig)
+        kept = msgspec.json.decode(Path(keys_file).read_bytes(), type=dict[str, str])
+        return msgspec.convert(
+            {**msgspec.json.decode(text, type=dict[str, Any]), **kept},
+            type=ExchangeConfig,
+        )
+    except OSError as error:
+        raise ExchangeError(f"{KEYS_VARIABLE}: {keys_file}: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
         raise ExchangeError(f"{CONFIG_VARIABLE}: {error}") from None
 
 

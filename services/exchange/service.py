@@ -20,11 +20,13 @@ from typing import Any
 import msgspec
 import uvicorn
 
+from libs.common.log_lines import configure_logging
 from services.exchange import state_file
 from services.exchange.clock import SimulatedClock
 from services.exchange.config import (
     CONFIG_VARIABLE,
     DEFAULT_START,
+    KEYS_VARIABLE,
     ExchangeConfig,
     ExchangeError,
     check_config,
@@ -404,14 +406,17 @@ def run(running: Running, on_ready: Callable[[int], None]) -> None:
     # What was made while starting lives for ever; orders and rows refer to no cycle. So the
     # collector has little to find, and looking often would only make answers late.
     gc.set_threshold(20_000, 20, 100)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s exchange: %(message)s")
+    if _logs_are_json():
+        configure_logging("exchange", "INFO", "json")
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s exchange: %(message)s")
     uvloop.run(serve_running(running, on_ready=on_ready))
 
 
 def main() -> None:
     """Run the process: configuration from the environment, one line and status 1 on failure."""
     try:
-        config = read_config(os.environ.get(CONFIG_VARIABLE))
+        config = read_config(os.environ.get(CONFIG_VARIABLE), os.environ.get(KEYS_VARIABLE))
         run(Running(config), _announce(config))
     except ExchangeError as error:
         sys.exit(f"exchange: {error}")
@@ -421,6 +426,14 @@ def main() -> None:
 
 def _announce(config: ExchangeConfig) -> Callable[[int], None]:
     def announce(port: int) -> None:
-        print(f"exchange ready on http://{config.host}:{port}", flush=True)
+        text = f"exchange ready on http://{config.host}:{port}"
+        if _logs_are_json():
+            _log.info(text)
+        else:
+            print(text, flush=True)
 
     return announce
+
+
+def _logs_are_json() -> bool:
+    return os.environ.get("LOG_FORMAT") == "json"

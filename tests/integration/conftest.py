@@ -19,16 +19,18 @@ from libs.common.settings_table import BY_VARIABLE
 from libs.common.signing import KeyPair, generate_keypair
 from libs.embedded.nats import NatsServer
 from libs.embedded.postgres import PostgresServer
-from libs.embedded.processes import free_port
+from tests.containers.engine import trouble
 from tests.integration.broker import Broker
 from tests.integration.discord import Discord
 from tests.integration.servers import (
     LOGINS,
     TEMPLATE,
     administer,
+    choose,
     folder_of_its_own,
     make_database,
     make_nats,
+    make_postgres,
 )
 from tests.integration.world import (
     End,
@@ -40,8 +42,19 @@ from tests.integration.world import (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def servers(request: pytest.FixtureRequest) -> None:
+    """The one place that chooses: every NATS and every Postgres below is of this kind."""
+    kind: str = request.config.getoption("--servers")
+    if kind == "containers":
+        missing = trouble()
+        if missing:
+            pytest.skip(missing)
+    choose(kind)
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres(servers: None) -> Iterator[PostgresServer]:
     """With an empty database of the name `postgres` and a migrated one to copy. What tests make
     is left until the end: dropping a database costs a checkpoint each time.
     """
@@ -50,12 +63,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 def _serve_postgres(folder: Path) -> Iterator[PostgresServer]:
-    server = PostgresServer(
-        folder=folder,
-        port=free_port(),
-        password="of-the-tests",
-        durable=False,
-    )
+    server = make_postgres(folder)
     server.start()
     try:
         server.wait()

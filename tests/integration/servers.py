@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -21,6 +22,7 @@ MEMORY_BYTES_MIN = 3 * 1024**3
 LOGINS = "logins"
 _numbers = count(1)
 _LOGINS: dict[str, Path] = {}
+_KINDS: dict[Any, Any] = {NatsServer: NatsServer, PostgresServer: PostgresServer}
 
 
 @contextlib.contextmanager
@@ -59,8 +61,22 @@ def logins_of(url: str) -> dict[str, str]:
     return {"DATABASE_LOGINS_FOLDER": str(_LOGINS[url])} if url in _LOGINS else {}
 
 
+def choose(kind: str) -> None:
+    """`embedded` or `containers`, for all that is made from here on."""
+    if kind == "containers":
+        from tests.integration.container_servers import NatsInContainer, PostgresInContainer
+
+        _KINDS.update({NatsServer: NatsInContainer, PostgresServer: PostgresInContainer})
+
+
+def make_postgres(folder: Path) -> PostgresServer:
+    """Not started yet, and not durable."""
+    kind = _KINDS[PostgresServer]
+    return kind(folder=folder, port=free_port(), password="of-the-tests", durable=False)
+
+
 def make_nats(folder: Path) -> NatsServer:
-    server = NatsServer(folder=folder, port=free_port())
+    server = _KINDS[NatsServer](folder=folder, port=free_port())
     server.start()
     server.wait()
     return server

@@ -24,7 +24,7 @@ from libs.embedded.processes import free_port
 from services.cli.supervisor import SERVICES
 from tests.integration.broker import Broker
 from tests.integration.stories import approval, portfolio, put_intent, quoted, snapshot, wall
-from tests.integration.world import End, Process, World, base_environ, until
+from tests.integration.world import LEFT_OPEN, End, Process, World, base_environ, until
 
 pytestmark = pytest.mark.integration
 
@@ -266,7 +266,10 @@ def test_without_nats_a_service_ends_with_one_line(
 # --- a server that dies ------------------------------------------------------------------------
 
 
-async def test_a_killed_server_loses_nothing_that_it_acknowledged(world: World) -> None:
+@pytest.mark.filterwarnings(LEFT_OPEN)
+async def test_a_killed_server_loses_nothing_that_it_acknowledged(
+    world: World, refused_connections: None
+) -> None:
     handled: list[str] = []
 
     async def handle(delivery: Delivery) -> None:

@@ -44,7 +44,9 @@ Start = Callable[..., Process]
 async def in_state(world: World, process: Process, state: str) -> None:
     instance = str(process.popen.pid)
     await until(
-        lambda: any(b.instance == instance and b.state == state for b in world.of(Heartbeat)),
+        lambda: any(
+            b.instance.endswith(f"-{instance}") and b.state == state for b in world.of(Heartbeat)
+        ),
         f"the executor {instance} to be {state}",
     )
 

@@ -19,7 +19,7 @@ PROMISED = {
     "keygen",
     "demo", "loop", "serve", "tick", "status", "report", "dump-state", "config", "watch",
     "provision", "migrate", "version", "halt", "reduce", "resume", "flatten",
-    "reconcile",
+    "reconcile", "hand-out",
 }  # fmt: skip
 
 
