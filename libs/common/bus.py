@@ -291,6 +291,7 @@ class Bus:
         try:
             await handle(delivery)
         except (BrokenPromiseError, RestartNeededError):
+            await delivery.again()  # to whoever comes after us, and not when our time is over
             raise
         except BusError:  # however long it lasts, it is no fault of the message
             log.error("handling %s failed; it comes again", delivery.subject)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from libs.common.broker import BrokerRefusedError
+from libs.common.broker import BrokerError, BrokerRefusedError
+from libs.common.contracts import TradingState
 from libs.common.database import DatabaseError
 from libs.common.runtime import Context, utc_now
 from libs.common.trading_state import Standing
@@ -35,6 +36,7 @@ def _nobody(_client_order_id: str) -> None:
 
 
 TOO_MANY = 429
+CANCEL_AGAIN_SECONDS = 5.0
 MANY = 20
 """More orders than that which are not at work any more are looked for in lists before singly."""
 AT_ONCE = 6
@@ -73,8 +75,8 @@ class Following:
         self._books = books
         self._desk = desk
         self._looking = asyncio.Lock()
-        self._canceled: set[str] = set()
-        """Broker's ids of orders that were called back."""
+        self._canceled: dict[str, float] = {}
+        """When the cancels of broker's ids were asked for, by a monotonic clock."""
         self.wake = desk.wake
         self.polled_news: Callable[[str], None] = _nobody
         """Told the client_order_id of whatever looking found out before the stream did."""
@@ -162,17 +164,20 @@ class Following:
         self._desk.told &= self._desk.busy
 
     async def call_back(self, standing: Standing) -> None:
-        """Cancels what the trading state calls back, once each."""
+        """Cancels what the trading state calls back. Raises BrokerError when all were asked and
+        one could not be.
+        """
         broker, cut_off = self._broker, self._cut_off(standing)
-        if broker is None or not (cut_off if standing.problem else standing.in_force):
+        told = standing.worst_known is TradingState.HALTED
+        if broker is None or not (cut_off or told if standing.problem else standing.in_force):
             return
         try:
             rows = await asyncio.to_thread(self._store.open_rows)
         except DatabaseError:  # when it is back, the state is another
             return
         on_halt = self._settings.executor.cancel_entries_on_halt
-        for row in to_cancel(rows, standing, entries_on_halt=on_halt, cut_off=cut_off):
-            await self._cancel(row, broker, "called_back")
+        called_back = to_cancel(rows, standing, entries_on_halt=on_halt, cut_off=cut_off)
+        await self._cancel_all(called_back, broker, "called_back")
 
     def _cut_off(self, standing: Standing) -> bool:
         """Whether for CANCEL_ON_DISCONNECT_SECONDS nobody could have told us to stop."""
@@ -190,21 +195,37 @@ class Following:
             market_open=self._context.market_open,
             rest_minutes=self._settings.executor.entry_rest_minutes,
         )
-        for row in rested:
-            await self._cancel(row, broker, "let_go")
+        await self._cancel_all(rested, broker, "let_go")
+
+    async def _cancel_all(self, rows: list[OrderRow], broker: OrderDesk, counter: str) -> None:
+        """One that cannot be asked for hides none of the others."""
+        failed: BrokerError | None = None
+        for row in rows:
+            try:
+                await self._cancel(row, broker, counter)
+            except BrokerError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def _cancel(self, row: OrderRow, broker: OrderDesk, counter: str) -> None:
-        """Asks once. What became of it is seen as of any other order: it may have filled."""
-        order_id = row.order_id or ""
-        if order_id in self._canceled:
+        """Asks, and after CANCEL_AGAIN_SECONDS once more while the order still works: a refusal may
+        have passed, and a cancel that was taken may have come to nothing. What became of it is
+        seen as of any other order: it may have filled.
+        """
+        order_id, now = row.order_id or "", time.monotonic()
+        if now - self._canceled.get(order_id, -CANCEL_AGAIN_SECONDS) < CANCEL_AGAIN_SECONDS:
             return
+        self._canceled = {
+            asked: at for asked, at in self._canceled.items() if now - at < CANCEL_AGAIN_SECONDS
+        }
         try:
             await asyncio.to_thread(broker.cancel, order_id)
         except BrokerRefusedError as error:
             log.info("%s cannot be cancelled: %s", row.client_order_id, error)
             if not error.certain or error.status == TOO_MANY:
                 return
-        self._canceled.add(order_id)
+        self._canceled[order_id] = now
         self._context.count(counter)
 
     async def _end_if_stale(self, row: OrderRow) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from libs.common.contracts import Heartbeat
 from libs.common.order_ids import client_order_id
+from services.executor import following
 from tests.integration.broker import ACCOUNT_NUMBER, MIDDAY, Broker, refusal
 from tests.integration.stories import approval, put_intent, wall
 from tests.integration.world import Room, World, until
@@ -89,3 +90,15 @@ async def test_a_cancel_that_meets_an_error_is_asked_again(world: World, broker:
     await beat(world, room, MIDDAY + REST)
     await row_in(world, "canceled")
     assert len(cancelled(broker)) == 3
+
+
+async def test_a_cancel_that_was_refused_is_asked_again_while_the_order_works(
+    world: World, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "CANCEL_AGAIN_SECONDS", 0.5)
+    room = await resting(world, broker)
+    path = f"/v2/orders/{broker.orders[ID]['id']}"
+    broker.next("DELETE", path, refusal(403, 40310000, "not now"))
+    await beat(world, room, MIDDAY + REST)
+    await row_in(world, "canceled")
+    assert len(cancelled(broker)) == 2
