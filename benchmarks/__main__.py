@@ -26,6 +26,8 @@ from benchmarks import (
     planning,
     recorder,
     recovery,
+    risk_rate,
+    scaling,
 )
 from benchmarks.result import Result
 
@@ -42,6 +44,8 @@ BENCHMARKS: tuple[Callable[[], list[Result]], ...] = (
     recorder.run,
     recovery.run,
     order_path.run,
+    risk_rate.run,
+    scaling.run,
 )
 
 
