@@ -105,7 +105,7 @@ class Desk:
                 lambda: self._begin(message, order_id), delivery
             )
             if is_begun and self._broker is not None:
-                self._context.count("orders_submitting")
+                self._context.count("orders", state=row.state.value)
                 row = await self.post(row, self._broker, delivery)
             elif row.approval.signature != message.signature:
                 await self._alert_approval(message, "another approval holds this intent's id")
