@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -50,6 +51,10 @@ from services.executor.trading import TradingDoor
 log = logging.getLogger(__name__)
 
 
+RECONCILED_SECONDS_MIN, READS_MISSED_MAX = 30.0, 3
+"""Entries stop when so many reads of the account failed in a row, and not before so long."""
+
+
 class NotSentError(Exception):
     """An order that the door or the last look held back; nothing left."""
 
@@ -80,6 +85,8 @@ class Desk:
         self._broker = broker
         self._is_signed = Verified()
         self.account_number: str | None = None
+        self.reconciled_at = time.monotonic()
+        """When books and broker were last held together, by a monotonic clock."""
         self._risk_config_version = risk_config_version(context.settings.risk)
         self.busy: set[str] = set()
         """client_order_ids being carried out, which following leaves alone."""
@@ -243,13 +250,28 @@ class Desk:
         """In the thread that sends, with nothing between it and the POST. Raises what the store's
         last look raises, UnsureError, or NotSentError.
         """
-        in_table = self._store.last_look(entry=not lowers_risk(intent))
+        is_entry = not lowers_risk(intent)
+        in_table = self._store.last_look(entry=is_entry)
+        if is_entry:
+            self._look_at_the_drop_copy()
         standing = standing_of({"bus": on_bus, "database": in_table})
         if standing.problem:
             raise UnsureError(standing.words)
         if not permits(standing, intent):
             reason = f"not sent: trading is {standing.words}"
             raise NotSentError(Refusal(OrderState.ERROR, reason))
+
+    def _look_at_the_drop_copy(self) -> None:
+        """Raises EntriesStoppedError when books and broker were not held together for too long: a
+        read that always fails must not pass for one that found nothing.
+        """
+        settings = self._settings
+        pause = settings.executor.reconcile_seconds / settings.alpaca.clock_speed
+        unread = time.monotonic() - self.reconciled_at
+        if unread > max(RECONCILED_SECONDS_MIN, READS_MISSED_MAX * pause):
+            raise EntriesStoppedError(
+                f"the account could not be held against the books for {unread:.0f} s"
+            )
 
     @contextmanager
     def _timed(self, approval: IntentApproved) -> Iterator[None]:

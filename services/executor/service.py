@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 
 from libs.common.broker import (
@@ -160,7 +161,7 @@ class ExecutorService:
         while True:
             try:
                 await self.following.recover()
-                await reconciling.reconcile(self.desk.account_number or "")
+                await self._hold_together(reconciling)
                 return
             except (BrokerError, WireError, BusError) as error:
                 await self._trouble("recovery", f"open orders cannot be resolved yet: {error}")
@@ -232,9 +233,13 @@ class ExecutorService:
         while True:
             await asyncio.sleep(pause)
             try:
-                await reconciling.reconcile(self.desk.account_number or "")
+                await self._hold_together(reconciling)
             except (BrokerError, WireError, BusError) as error:
                 await self._trouble("broker", f"the account cannot be reconciled: {error}")
+
+    async def _hold_together(self, reconciling: Reconciling) -> None:
+        await reconciling.reconcile(self.desk.account_number or "")
+        self.desk.reconciled_at = time.monotonic()
 
     async def _trouble(self, kind: str, text: str) -> None:
         await self.context.alert(Severity.ERROR, kind, text)

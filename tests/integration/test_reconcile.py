@@ -153,6 +153,18 @@ async def test_what_was_there_before_and_what_filled_meanwhile_is_no_difference(
     assert opening == [{"symbol": "KO", "qty": Decimal(10)}]
 
 
+async def test_an_account_that_cannot_be_read_for_long_stops_entries(
+    world: World, broker: Broker
+) -> None:
+    room = await world.room("executor", **world.broker_at(broker.url), RECONCILE_SECONDS="3600")
+    room.service.desk.reconciled_at -= 3 * 3600 + 1
+    await world.bus.publish(approval(put_intent(1), world.keys))
+    await ended(world, 1, "expired")
+    assert broker.posted == []
+    (row,) = world.rows("select note from orders")
+    assert "could not be held against the books" in row["note"]
+
+
 async def command(world: World, *words: str) -> subprocess.CompletedProcess[str]:
     """Apart from this loop, where an executor is that must keep its lock alive."""
     return await world.ask(lambda: run_command(world, *words))
