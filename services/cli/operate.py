@@ -41,6 +41,7 @@ from libs.common.database import (
     check_schema,
     engine_for,
 )
+from libs.common.log_lines import configure_logging
 from libs.common.promises import BrokenPromiseError
 from libs.common.provisioning import provision
 from libs.common.risk_config import risk_config_version
@@ -369,6 +370,7 @@ async def dump(rows_max: int) -> None:
 
 async def watch_subject(subject: str, *, as_json: bool, seconds: float | None) -> None:
     settings = loaded_settings(os.environ).settings
+    configure_logging(OPERATOR, settings.bot.log_level, settings.bot.log_format)
     pattern = subject if subject.startswith(f"{FEED_PREFIX}.") else f"{FEED_PREFIX}.{subject}"
 
     def show(subject: str, payload: bytes) -> None:
@@ -376,7 +378,9 @@ async def watch_subject(subject: str, *, as_json: bool, seconds: float | None) -
         try:
             message = decode_message(subject, payload)
         except UndecodableError as error:
-            sys.stdout.write(f"{name}  does not decode: {error}\n")
+            problem = f"does not decode: {error}"
+            told = encode_line({"subject": name, "problem": problem})
+            sys.stdout.write(f"{told}\n" if as_json else f"{name}  {problem}\n")
             return
         line = encode_line({"subject": name, "message": message}) if as_json else readable(message)
         sys.stdout.write(f"{line}\n" if as_json else f"{name}  {line}\n")

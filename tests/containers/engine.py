@@ -118,7 +118,9 @@ class Stack(msgspec.Struct, kw_only=True):
         """SIGKILL to the process itself, from inside: as a crash, and not as somebody's wish, on
         which the engine would leave the container down.
         """
-        self.compose("exec", "-T", f"--index={index}", service, "sh", "-c", "kill -KILL -1 || true")
+        # A moment later, or it would meet the shell that says it.
+        soon = "(sleep 0.2; kill -KILL -1) >/dev/null 2>&1 &"
+        self.compose("exec", "-T", f"--index={index}", service, "sh", "-c", soon)
 
     def state_of(self, service: str, index: int = 1) -> str:
         """Of a service, by its last beat."""
