@@ -397,7 +397,7 @@ def watch(
     seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
 ) -> None:
     """Live messages, readable: the subject, then what it says in one line."""
-    from services.cli.operate import watch_subject
+    from services.cli.watching import watch_subject
 
     with clear_errors():
         asyncio.run(watch_subject(subject, as_json=as_json, seconds=seconds))
