@@ -21,7 +21,7 @@ from libs.common.bus_accounts import API_PREFIX
 from libs.common.contracts import Message, PlanMade
 from libs.common.topology import RECORDERS
 
-ROUNDS = 7
+ROUNDS = 13
 MESSAGES = 400
 TARGET = 0.8
 (PLANS,) = (consumer for consumer in RECORDERS if consumer.stream == "PLANS")

@@ -39,8 +39,10 @@ from libs.common.symbols import OptionSymbol, Right
 
 SAMPLES = 300
 WARM_UP = 40
-PAUSE_SECONDS = 0.04
-"""After each order, so that what comes after it (answer, fact, records) is over."""
+PAUSE_SECONDS = 0.12
+"""After each order, so that what comes after it (answer, fact, and the records, which the recorder
+gathers for 50 ms) is over and no part of the next one, whosever that is.
+"""
 MEDIAN_MOST = 1.5
 P99_MOST = 3.0
 PATIENCE_SECONDS = 20.0

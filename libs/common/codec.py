@@ -12,16 +12,29 @@ class UndecodableError(ValueError):
     """A payload that is not the message its subject promises."""
 
 
-def _tokens_match(pattern: str, subject: str) -> bool:
-    ours, theirs = pattern.split("."), subject.split(".")
-    return len(ours) == len(theirs) and all(
-        o in ("{}", t) for o, t in zip(ours, theirs, strict=True)
-    )
+_Decoder = msgspec.json.Decoder[Message]
 
 
-_DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {
-    t: msgspec.json.Decoder(t) for t in MESSAGES
-}
+def _by_place() -> dict[tuple[str, int], list[tuple[list[str], _Decoder]]]:
+    """What may belong to a subject, by its first token and the number of its tokens."""
+    found: dict[tuple[str, int], list[tuple[list[str], _Decoder]]] = {}
+    for message_type in MESSAGES:
+        tokens = message_type.SUBJECT.split(".")
+        place = (tokens[0], len(tokens))
+        found.setdefault(place, []).append((tokens, msgspec.json.Decoder(message_type)))
+    return found
+
+
+_BY_PLACE = _by_place()
+_FEED = f"{FEED_PREFIX}."
+
+
+def _decoder_of(subject: str) -> _Decoder | None:
+    theirs = subject.split(".")
+    for ours, decoder in _BY_PLACE.get((theirs[0], len(theirs)), ()):
+        if all(o in ("{}", t) for o, t in zip(ours, theirs, strict=True)):
+            return decoder
+    return None
 
 
 def decode_message(subject: str, payload: bytes) -> Message:
@@ -31,14 +44,14 @@ def decode_message(subject: str, payload: bytes) -> Message:
     the message that belongs there: also one that speaks of another symbol, or for another service,
     than its subject, which is what the bus gives rights by.
     """
-    subject = subject.removeprefix(f"{FEED_PREFIX}.")
-    for message_type, decoder in _DECODERS.items():
-        if _tokens_match(message_type.SUBJECT, subject):
-            try:
-                message = decoder.decode(payload)
-            except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                raise UndecodableError(f"{subject}: {error}") from error
-            if message.subject != subject:
-                raise UndecodableError(f"{subject}: the message belongs to {message.subject}")
-            return message
-    raise UndecodableError(f"{subject}: no message belongs to this subject")
+    subject = subject.removeprefix(_FEED)
+    decoder = _decoder_of(subject)
+    if decoder is None:
+        raise UndecodableError(f"{subject}: no message belongs to this subject")
+    try:
+        message = decoder.decode(payload)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise UndecodableError(f"{subject}: {error}") from error
+    if message.subject != subject:
+        raise UndecodableError(f"{subject}: the message belongs to {message.subject}")
+    return message
