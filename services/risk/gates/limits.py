@@ -14,8 +14,7 @@ from services.risk.reservations import Book, Reservation, bound_in_all, commitme
 COLLAR_DOLLARS_MIN = Decimal("0.05")
 """A few percent of a few cents would be less than one step of the price grid."""
 
-CLOSES = "closes what is held"
-"""What flattens is bound by what is held, and must pass when everything else ran wild."""
+CLOSES = "closes what is held, as an operator wants"
 
 
 def seen_price(case: Case) -> Decimal | None:
@@ -92,8 +91,16 @@ def check_capital(case: Case) -> CheckResult:
     return all_of(faults, f"{plain(bound)} bound in all")
 
 
+def _gets_out(case: Case) -> bool:
+    """Whether it is of a flattening that an operator began: bound by what is held, and to pass
+    when everything else ran wild. A strategy's name alone proves nothing: planners choose theirs.
+    """
+    standing = case.standing
+    return case.intent.strategy == Strategy.FLATTEN and standing is not None and standing.flattening
+
+
 def check_order_rate(case: Case) -> CheckResult:
-    if case.intent.strategy == Strategy.FLATTEN:
+    if _gets_out(case):
         return fine(CLOSES)
     made = case.tallies.orders_since(_minute_ago(case))
     most = case.settings.max_orders_per_minute
@@ -102,7 +109,7 @@ def check_order_rate(case: Case) -> CheckResult:
 
 def check_message_rate(case: Case) -> CheckResult:
     """Whoever floods must not keep an operator from getting out."""
-    if case.intent.strategy == Strategy.FLATTEN:
+    if _gets_out(case):
         return fine(CLOSES)
     made = case.tallies.messages_since(_minute_ago(case))
     most = case.settings.max_messages_per_minute
@@ -114,7 +121,7 @@ def _minute_ago(case: Case) -> dt.datetime:
 
 
 def check_daily_count(case: Case) -> CheckResult:
-    if case.intent.strategy == Strategy.FLATTEN:
+    if _gets_out(case):
         return fine(CLOSES)
     made = case.tallies.orders_on(case.book.portfolio.session)
     most = case.settings.max_orders_per_day
@@ -124,7 +131,7 @@ def check_daily_count(case: Case) -> CheckResult:
 def check_repeats(case: Case) -> CheckResult:
     """Knight's fault: the same order over and over. What takes another's place adds none."""
     intent = case.intent
-    if intent.strategy == Strategy.FLATTEN:
+    if _gets_out(case):
         return fine(CLOSES)
     if intent.replaces is not None:
         return fine("takes the place of one that was counted")

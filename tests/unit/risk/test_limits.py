@@ -17,6 +17,7 @@ from libs.common.contracts import (
     Side,
     TimeInForce,
     TradingState,
+    TradingVerb,
 )
 from libs.common.settings import RiskSettings
 from libs.common.settings_table import BY_VARIABLE
@@ -24,6 +25,7 @@ from libs.common.symbols import Right
 from libs.common.trading_state import Standing
 from services.risk.gates.table import GATES, STRATEGY_GATES, gate_table
 from services.risk.state import RiskState
+from tests.unit.common.test_trading_state import both, record
 from tests.unit.risk.books import (
     NOON,
     QUOTE,
@@ -320,8 +322,11 @@ def test_what_is_held_may_be_closed_and_no_more() -> None:
     [{"max_orders_per_day": 0}, {"max_orders_per_minute": 0}, {"max_messages_per_minute": 0}],
 )
 def test_however_wild_the_day_was_what_is_held_may_be_closed(limits: dict[str, int]) -> None:
-    assert failing(csp(), holding(), **limits)
-    assert failing(closing(PUT, 2, Side.BUY), holding(), **limits) == {}
+    """By an operator, and not by whoever calls his strategy so."""
+    flattening = both(record(1, TradingState.REDUCING, verb=TradingVerb.FLATTEN))
+    wish = closing(PUT, 2, Side.BUY)
+    assert failing(wish, holding(), {"standing": flattening}, **limits) == {}
+    assert len(failing(wish, holding(), **limits)) == 1
 
 
 def test_after_a_loss_that_halts_what_is_held_may_be_closed_and_nothing_opened() -> None:
