@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import msgspec
+
 from libs.common.broker import BrokerError, BrokerRefusedError
 from libs.common.bus import Delivery
 from libs.common.codec import UndecodableError
@@ -50,7 +52,6 @@ from services.executor.trading import TradingDoor
 
 log = logging.getLogger(__name__)
 
-
 RECONCILED_SECONDS_MIN, READS_MISSED_MAX = 30.0, 3
 """Entries stop when so many reads of the account failed in a row, and not before so long."""
 
@@ -65,6 +66,16 @@ class NotSentError(Exception):
 
 class UnsureError(Exception):
     """Nobody knows whether trading is halted: the order waits until its approval ends."""
+
+
+class _Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """An order's row, and what is to be done about it: `sends` when this approval was the first
+    and made it `submitting`, else, while it is `approved`, why not (None: dry mode).
+    """
+
+    row: OrderRow
+    sends: bool = False
+    refusal: Refusal | None = None
 
 
 class Desk:
@@ -83,6 +94,7 @@ class Desk:
         self._settings = context.settings
         self._store = store
         self._broker = broker
+        self._is_dry = broker is None or context.settings.bot.mode is BotMode.DRY
         self._is_signed = Verified()
         self.account_number: str | None = None
         self.reconciled_at = time.monotonic()
@@ -108,16 +120,15 @@ class Desk:
         order_id = client_order_id(message.account_number, message.intent.message_id)
         self.busy.add(order_id)
         try:
-            row, is_begun = await self._books.patiently(
-                lambda: self._begin(message, order_id), delivery
-            )
-            if is_begun and self._broker is not None:
+            begun = await self._books.patiently(lambda: self._begin(message, order_id), delivery)
+            row = begun.row
+            if row.approval.signature != message.signature:
+                await self._alert_approval(message, "another approval holds this intent's id")
+            elif begun.sends and self._broker is not None:
                 self._context.count("orders", state=row.state.value)
                 row = await self.post(row, self._broker, delivery)
-            elif row.approval.signature != message.signature:
-                await self._alert_approval(message, "another approval holds this intent's id")
             elif row.state is OrderState.APPROVED:
-                row = await self._carry_out(row, message, delivery)
+                row = await self._end_unsent(row, message, begun.refusal, delivery)
             await self._books.publish(row)
             await delivery.ack()
             replaces = message.intent.replaces is not None  # the other one has news too
@@ -126,39 +137,37 @@ class Desk:
         finally:
             self.busy.discard(order_id)
 
-    def _begin(self, approval: IntentApproved, order_id: str) -> tuple[OrderRow, bool]:
-        """The order's row and, when nothing speaks against it, its next commit in the same thread:
-        whether it was made `submitting`. Everything is looked at again before the POST.
+    def _begin(self, approval: IntentApproved, order_id: str) -> _Begun:
+        """The order's row and, when nothing speaks against it, its next commit in the same thread.
+        Everything is looked at again before the POST.
         """
         row = self._store.begin(approval, order_id)
-        is_dry = self._settings.bot.mode is BotMode.DRY or self._broker is None
-        is_new = row.state is OrderState.APPROVED and row.approval.signature == approval.signature
-        if is_dry or not is_new or self._refusal_of(approval) is not None:
-            return row, False
-        sending = OrderChange(state=OrderState.SUBMITTING, ts=approval.intent.as_of)
-        return self._store.change(row, sending), True
-
-    async def _carry_out(
-        self, row: OrderRow, approval: IntentApproved, delivery: Delivery
-    ) -> OrderRow:
-        """`approval` is what the bus delivered now, not what a row remembers of it."""
-        broker = self._broker
-        is_dry = self._settings.bot.mode is BotMode.DRY or broker is None
+        if row.state is not OrderState.APPROVED or row.approval.signature != approval.signature:
+            return _Begun(row=row)
         refusal = self._refusal_of(approval)
-        if refusal is None and is_dry:
-            refusal = await self._door(approval, delivery)
+        if refusal is not None or self._is_dry:
+            return _Begun(row=row, refusal=refusal)
+        sending = OrderChange(state=OrderState.SUBMITTING, ts=approval.intent.as_of)
+        return _Begun(row=self._store.change(row, sending), sends=True)
+
+    async def _end_unsent(
+        self,
+        row: OrderRow,
+        approval: IntentApproved,
+        refusal: Refusal | None,
+        delivery: Delivery,
+    ) -> OrderRow:
+        """`approval` is what the bus delivered now, not what a row remembers of it. Without a
+        refusal it is dry mode.
+        """
+        refusal = refusal or await self._dry_look(approval, delivery)
         if refusal is not None:
             change = OrderChange(state=refusal.state, ts=utc_now(), note=refusal.reason)
             await self._alert_approval(approval, refusal.reason)
             return await self._books.write(row, change, delivery)
-        if is_dry or broker is None:
-            note = "dry mode: nothing was sent"
-            dry = OrderChange(state=OrderState.DRY_RUN, ts=approval.intent.as_of, note=note)
-            return await self._books.write(row, dry, delivery)
-        row = await self._books.write(
-            row, OrderChange(state=OrderState.SUBMITTING, ts=approval.intent.as_of), delivery
-        )
-        return await self.post(row, broker, delivery)
+        note = "dry mode: nothing was sent"
+        dry = OrderChange(state=OrderState.DRY_RUN, ts=approval.intent.as_of, note=note)
+        return await self._books.write(row, dry, delivery)
 
     async def _alert_approval(self, approval: IntentApproved, why: str) -> None:
         await self._context.alert(Severity.ERROR, "approval", f"{approval.intent.symbol}: {why}")
@@ -178,9 +187,9 @@ class Desk:
             settings.executor.risk_config_versions | {self._risk_config_version},
         )
 
-    async def _door(self, approval: IntentApproved, delivery: Delivery | None) -> Refusal | None:
-        """In dry mode, what would be looked at before an order left: the approval, our caps, and
-        the trading state as both logs have it now. Not knowing it means waiting.
+    async def _dry_look(self, approval: IntentApproved, delivery: Delivery) -> Refusal | None:
+        """What would be looked at before an order left: the approval, our caps, and the trading
+        state as both logs have it now. Not knowing it means waiting.
         """
         while True:
             standing = await self._trading.standing()
@@ -190,8 +199,7 @@ class Desk:
             if not standing.problem:
                 break
             log.warning("an order waits: %s", standing.words)
-            if delivery is not None:
-                await delivery.extend()
+            await delivery.extend()
             await asyncio.sleep(PATIENCE_SECONDS)
         if permits(standing, approval.intent):
             return None
