@@ -33,6 +33,32 @@ from services.cli.supervisor import Child, service_child
 
 READY_SECONDS = 120.0
 SYMBOL = "KO"
+WIDE_LIMITS = {
+    "DTE_MIN": "5",
+    "DTE_MAX": "14",
+    "MIN_OPEN_INTEREST": "0",
+    "MAX_SPREAD_PCT": "100",
+    "CASH_BUFFER": "0",
+    "MAX_POSITION_PCT": "100",
+    "MAX_TOTAL_PCT": "1000",
+    "MAX_SHORT_PUTS": "1000",
+    "MAX_ORDERS_PER_MINUTE": "100000",
+    "MAX_MESSAGES_PER_MINUTE": "100000",
+    "MAX_ORDERS_PER_DAY": "100000",
+    "MAX_REPEATS_PER_DAY": "100000",
+    "REDUCE_DAILY_LOSS_PCT": "0",
+    "HALT_DAILY_LOSS_PCT": "0",
+    "REDUCE_DRAWDOWN_PCT": "0",
+    "HALT_DRAWDOWN_PCT": "0",
+    "MAX_ORDER_NOTIONAL": "1000000000",
+    "EXECUTOR_MAX_NOTIONAL": "1000000000",
+    "PRICE_COLLAR_PCT": "1000",
+    "EXECUTOR_PRICE_COLLAR_PCT": "1000",
+    "QUOTE_AGE_SECONDS_MAX": "3600",
+    "ENTRY_MINUTES_BEFORE_CLOSE": "0",
+    "PORTFOLIO_AGE_SECONDS_MAX": "7200",
+}
+"""Settings under which whatever is wished for is planned, approved and sent."""
 
 
 class StandError(RuntimeError):
@@ -125,29 +151,7 @@ class Stand:
             "RISK_SIGNING_KEY": self.keys.private,
             "RISK_VERIFY_KEY": self.keys.public,
             "WHEEL_UNIVERSE": SYMBOL,
-            "DTE_MIN": "5",
-            "DTE_MAX": "14",
-            "MIN_OPEN_INTEREST": "0",
-            "MAX_SPREAD_PCT": "100",
-            "CASH_BUFFER": "0",
-            "MAX_POSITION_PCT": "100",
-            "MAX_TOTAL_PCT": "1000",
-            "MAX_SHORT_PUTS": "1000",
-            "MAX_ORDERS_PER_MINUTE": "100000",
-            "MAX_MESSAGES_PER_MINUTE": "100000",
-            "MAX_ORDERS_PER_DAY": "100000",
-            "MAX_REPEATS_PER_DAY": "100000",
-            "REDUCE_DAILY_LOSS_PCT": "0",
-            "HALT_DAILY_LOSS_PCT": "0",
-            "REDUCE_DRAWDOWN_PCT": "0",
-            "HALT_DRAWDOWN_PCT": "0",
-            "MAX_ORDER_NOTIONAL": "1000000000",
-            "EXECUTOR_MAX_NOTIONAL": "1000000000",
-            "PRICE_COLLAR_PCT": "1000",
-            "EXECUTOR_PRICE_COLLAR_PCT": "1000",
-            "QUOTE_AGE_SECONDS_MAX": "3600",
-            "ENTRY_MINUTES_BEFORE_CLOSE": "0",
-            "PORTFOLIO_AGE_SECONDS_MAX": "7200",
+            **WIDE_LIMITS,
             # So that the limit of requests, which is counted in the broker's minutes, never bites.
             "EXECUTOR_REQUESTS_PER_MINUTE": "190",
             "MARKET_REQUESTS_PER_MINUTE": "10",

@@ -24,6 +24,7 @@ import psycopg
 import requests
 from nats.aio.client import Client
 
+from benchmarks.stand import WIDE_LIMITS
 from libs.common.bus import Bus
 from libs.common.bus_accounts import PROVISION
 from libs.common.migrate import migrate_address
@@ -193,30 +194,8 @@ class Stand:
             "RISK_VERIFY_KEY": self.keys.public,
             "TICK_SECONDS": str(int(SPEED * 60 / self.ticks_per_minute)),
             "WHEEL_UNIVERSE": ",".join(SYMBOLS),
-            "DTE_MIN": "5",
-            "DTE_MAX": "14",
-            "MIN_OPEN_INTEREST": "0",
-            "MAX_SPREAD_PCT": "100",
+            **WIDE_LIMITS,
             "REPRICE_SECONDS": "120",
-            "CASH_BUFFER": "0",
-            "MAX_POSITION_PCT": "100",
-            "MAX_TOTAL_PCT": "1000",
-            "MAX_SHORT_PUTS": "1000",
-            "MAX_ORDERS_PER_MINUTE": "100000",
-            "MAX_MESSAGES_PER_MINUTE": "100000",
-            "MAX_ORDERS_PER_DAY": "100000",
-            "MAX_REPEATS_PER_DAY": "100000",
-            "REDUCE_DAILY_LOSS_PCT": "0",
-            "HALT_DAILY_LOSS_PCT": "0",
-            "REDUCE_DRAWDOWN_PCT": "0",
-            "HALT_DRAWDOWN_PCT": "0",
-            "MAX_ORDER_NOTIONAL": "1000000000",
-            "EXECUTOR_MAX_NOTIONAL": "1000000000",
-            "PRICE_COLLAR_PCT": "1000",
-            "EXECUTOR_PRICE_COLLAR_PCT": "1000",
-            "QUOTE_AGE_SECONDS_MAX": "3600",
-            "ENTRY_MINUTES_BEFORE_CLOSE": "0",
-            "PORTFOLIO_AGE_SECONDS_MAX": "7200",
             "APPROVAL_TTL_SECONDS": str(APPROVAL_SECONDS),
             "SETTLE_SECONDS": "2",
             "ORDER_POLL_SECONDS": "15",
