@@ -70,6 +70,7 @@ async def test_a_clock_that_is_off_sends_nothing(service: str, offset_seconds: i
         await play.planner.make(3)
         await asyncio.sleep(3)
         assert stand.sent == sent_before
+        assert await asyncio.to_thread(held_back_by_a_clock, stand), "or nothing was tried"
         again(stand, service, 0)
         found = [one for one in await play.settle() if one.invariant != "every approval ends"]
         assert not found, report(found)
@@ -94,6 +95,13 @@ async def test_forged_and_doubled_messages_reach_the_bus_and_lead_to_nothing() -
         assert outcome.done["(reached the bus) forge"] == len(FORGERIES) - 1
         assert outcome.done["(reached the bus) repeat"] == 8
         assert len(play.seen.orders) == len({sent.client_order_id for sent in play.seen.sent})
+
+
+def held_back_by_a_clock(stand: Stand) -> int:
+    with psycopg.connect(stand.postgres.url) as connection:
+        found = connection.execute("select count(*) from orders where note like '%clock%'")
+        (count,) = found.fetchone() or (0,)
+    return int(count)
 
 
 def again(stand: Stand, service: str, offset_seconds: int) -> None:

@@ -90,13 +90,11 @@ async def test_what_a_killed_executor_was_given_comes_to_the_standby_at_once(
     await world.bus.publish(approval(put_intent(1), world.keys))
     await world.bus.publish(approval(put_intent(2), world.keys))
     await until(lambda: broker.posted, "the order to be under way")
-    killed_at = wall()
     active.kill()
     await in_state(world, standby, "ready")
     await until(
-        lambda: len(broker.orders) == 2, "the next order", EXECUTOR_APPROVALS.ack_wait_seconds
+        lambda: len(broker.orders) == 2, "the next order", EXECUTOR_APPROVALS.ack_wait_seconds / 2
     )
-    assert wall() - killed_at < dt.timedelta(seconds=EXECUTOR_APPROVALS.ack_wait_seconds)
     assert len(broker.posted) == 2
 
 
