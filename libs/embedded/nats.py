@@ -98,10 +98,12 @@ class NatsServer(msgspec.Struct, kw_only=True):
 
         After a full disk nats-server 2.15 refuses every write until it is started anew.
         """
-        if not self.monitor_port or shutil.disk_usage(self.folder).free < ROOM_BYTES_MIN:
+        if not self.monitor_port:
             return ""
         connection = HTTPConnection("127.0.0.1", self.monitor_port, timeout=MONITOR_SECONDS)
         try:
+            if shutil.disk_usage(self.folder).free < ROOM_BYTES_MIN:
+                return ""
             connection.request("GET", "/healthz")
             answer = connection.getresponse()
             text = answer.read().decode("utf-8", "replace")
